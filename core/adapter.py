@@ -1,0 +1,234 @@
+"""The contract between core and a backend. Its obligations stand here and nowhere else.
+
+Core owns the experiment: order, draws, learning rates, early stopping, what is kept. An adapter
+owns parameters, optimizer state, compiled functions and K optimizer steps at a time. Only plans go
+in and only results come out, so that a plain loop, a traced loop and a scan are each free to be as
+fast as their framework can make them.
+
+Sizes in docstrings: N examples, K steps, S shards, b rows of a shard, M evaluation batches,
+C classes. Every array that crosses is NumPy; tensors have canonical names, layouts and shapes
+(``network.tensors``). Float arrays cross in the session's parameter dtype (float64 for precision
+``float64``, else float32) unless said otherwise.
+
+A session belongs to one thread. An adapter raises ``paribus.errors`` only: ``Unsupported`` for a
+value that it cannot honour, naming it, and never a silent substitute.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from paribus.architectures import Network
+from paribus.plan import EvalPlan, StepResults, Sums, TrainPlan
+
+Array = npt.NDArray[Any]
+Tensors = Mapping[str, Array]
+Precision = Literal["float32", "float64", "bfloat16"]
+Numerics = Literal["strict", "fast"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a session is opened to do with its network; fixed for the session's life.
+
+    Attributes:
+        rule: name of the update rule, a key of ``paribus.optimizers.RULES``.
+        trainable: canonical names of the free parameters, in canonical order. Everything else is
+            frozen: no gradient, no slot. A ``batch_norm`` node none of whose parameters is
+            trainable runs in evaluation mode and its statistics stay unchanged to the bit.
+        decayed: the subset of ``trainable`` that weight decay applies to.
+        clips: whether gradients are clipped: with n the global L2 norm over all trainable tensors
+            of a step's summed gradient, g ← g · min(1, clip_norm / (n + 1e-6)).
+        norms: whether ``StepResults.gradient_norms`` (before clipping) is wanted.
+    """
+
+    rule: str
+    trainable: tuple[str, ...]
+    decayed: tuple[str, ...] = ()
+    clips: bool = False
+    norms: bool = False
+
+    def frozen_norms(self, network: Network) -> frozenset[str]:
+        """Return the names of the ``batch_norm`` nodes that run in evaluation mode."""
+        free = {network.tensors[name].node for name in self.trainable}
+        return frozenset(n.name for n in network.nodes if n.op == "batch_norm") - free
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can be asked for; checked by core before a session is opened.
+
+    Attributes:
+        operations: node operations (``architectures.network``) that it executes.
+        rules: update rules.
+        precisions: of ``Precision``.
+        device_types: of ``cpu``, ``cuda``, ``mps``.
+    """
+
+    operations: frozenset[str]
+    rules: frozenset[str]
+    precisions: frozenset[str]
+    device_types: frozenset[str]
+
+
+class Pending(Protocol):
+    """K steps under way."""
+
+    def result(self) -> StepResults:
+        """Wait and return the losses and norms; the only point where host and device meet."""
+
+
+class Session(ABC):
+    """A network on a device, with its weights and optimizer state; a context manager.
+
+    After ``open`` the weights are undefined until ``import_weights``. Leaving the context frees
+    the device's memory and restores every global setting of the framework that opening changed.
+
+    Attributes:
+        compile_seconds: wall seconds spent so far on tracing and compiling, never on training.
+    """
+
+    compile_seconds: float = 0.0
+
+    @abstractmethod
+    def import_weights(self, tensors: Tensors) -> None:
+        """Take all canonical tensors, copy them to the device and set every slot to zero.
+
+        Strict: the names are exactly ``network.tensors`` and the shapes theirs; use
+        ``paribus.weights.check``. Values are cast to the parameter dtype.
+
+        Raises:
+            WeightsError: tensors are missing, extra or misshapen; it lists them.
+        """
+
+    @abstractmethod
+    def export_weights(self) -> dict[str, Array]:
+        """Return copies of all canonical tensors, parameters and statistics, in canonical order."""
+
+    @abstractmethod
+    def import_optimizer(self, slots: Mapping[str, Tensors]) -> None:
+        """Set the optimizer's state: slot name → canonical name of a trainable → array.
+
+        Raises:
+            WeightsError: not exactly the rule's slots and the task's trainable tensors.
+        """
+
+    @abstractmethod
+    def export_optimizer(self) -> dict[str, dict[str, Array]]:
+        """Return copies of the optimizer's state, shaped as ``import_optimizer`` takes it."""
+
+    @abstractmethod
+    def put(self, x: Array, y: npt.NDArray[np.int64] | None) -> Any:
+        """Place examples on the device and return a handle; nothing is converted yet.
+
+        Args:
+            x: uint8 or float [N, H, W, channels] for images, float [N, features] for tables.
+            y: labels int64 [N], or None where only ``predict`` will be called.
+        """
+
+    @abstractmethod
+    def train_steps(self, handle: Any, plan: TrainPlan) -> Pending:
+        """Start K optimizer steps, without waiting where the framework allows it."""
+
+    @abstractmethod
+    def evaluate(self, handle: Any, plan: EvalPlan) -> Sums:
+        """Return the sums over the plan's real rows, in evaluation mode."""
+
+    @abstractmethod
+    def predict(self, handle: Any, plan: EvalPlan) -> Array:
+        """Return the real rows' logits, float [rows, C], in evaluation mode."""
+
+    @abstractmethod
+    def gradients(self, handle: Any, plan: TrainPlan) -> tuple[float, dict[str, Array]]:
+        """Return loss and gradients of the plan's first step, and change nothing.
+
+        In training mode, before clipping and weight decay; by canonical name, trainable only.
+        Statistics keep their values. For verification, not for speed.
+        """
+
+    @abstractmethod
+    def forward(self, handle: Any, plan: EvalPlan, *, training: bool) -> Array:
+        """Return logits [rows, C] in either mode and change nothing; for verification."""
+
+    @abstractmethod
+    def native(self) -> Any:
+        """Return the framework's own object with the current weights, for the user to keep."""
+
+    @abstractmethod
+    def save_native(self, folder: Path) -> Path:
+        """Write what the framework's users expect into ``folder`` and return its path."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what the session holds; safe to call twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Backend(ABC):
+    """A descriptor, found through the entry-point group ``paribus.backends``.
+
+    Its module imports no framework; a framework is imported by ``devices`` and ``open`` alone.
+
+    Attributes:
+        name: what users write after ``--backend``.
+        title: for tables.
+        packages: the distributions it needs, the deciding one first.
+        install: the exact command that installs what is missing.
+        capabilities: what it can be asked for.
+    """
+
+    name: str
+    title: str
+    packages: tuple[str, ...]
+    install: str
+    capabilities: Capabilities
+
+    @abstractmethod
+    def available(self) -> str | None:
+        """Return None when the framework can be imported, else the reason; imports nothing."""
+
+    @abstractmethod
+    def devices(self) -> list[str]:
+        """Return the devices on this machine, best first, ``cpu`` last; imports the framework."""
+
+    @abstractmethod
+    def open(
+        self,
+        network: Network,
+        task: Task,
+        *,
+        device: str,
+        precision: Precision,
+        numerics: Numerics,
+    ) -> Session:
+        """Open a session.
+
+        Args:
+            device: one of ``devices()``; core has resolved ``auto``.
+            precision: ``float32`` (no reduced-precision products in ``strict``), ``float64``, or
+                ``bfloat16``: float32 parameters, BatchNorm, loss and update; convolutions and
+                linear layers computed in bfloat16.
+            numerics: ``strict``: deterministic, a repeat is bit-identical. ``fast``: whatever is
+                fastest within the stated tolerance.
+
+        Raises:
+            BackendMissing, DeviceMissing, Unsupported.
+        """

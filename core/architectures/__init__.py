@@ -1,0 +1,47 @@
+"""Each architecture once, as data. A new one is a module here and a line in ``ARCHITECTURES``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Union, get_args
+
+from pydantic import Field, TypeAdapter
+
+from paribus.architectures.cnn import CNN
+from paribus.architectures.mlp import MLP
+from paribus.architectures.network import HEAD, INPUT, Initializer, Network, Node, Shape, Tensor
+from paribus.architectures.parameters import Parameters
+from paribus.architectures.resnet import ResNet
+
+ModelSection = Annotated[Union[MLP, CNN, ResNet], Field(discriminator="architecture")]  # noqa: UP007
+
+ARCHITECTURES: dict[str, type[Parameters]] = {
+    name: section
+    for section in (MLP, CNN, ResNet)
+    for name in get_args(section.model_fields["architecture"].annotation)
+}
+
+_SECTION: TypeAdapter[MLP | CNN | ResNet] = TypeAdapter(ModelSection)
+
+
+def build(
+    architecture: str, parameters: Mapping[str, Any], input_shape: Shape, classes: int
+) -> Network:
+    """Rebuild a network from its JSON description; the inverse of reading its four fields."""
+    section = _SECTION.validate_python({"architecture": architecture, **parameters})
+    return section.network(tuple(input_shape), classes)
+
+
+__all__ = [
+    "ARCHITECTURES",
+    "HEAD",
+    "INPUT",
+    "Initializer",
+    "ModelSection",
+    "Network",
+    "Node",
+    "Parameters",
+    "Shape",
+    "Tensor",
+    "build",
+]

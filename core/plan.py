@@ -1,0 +1,141 @@
+"""What is executed, as arrays: the only thing that crosses from core to an adapter.
+
+A plan says everything about K optimizer steps that could differ between frameworks: which rows in
+which order, in how many shards, how each is cropped and flipped, the learning rate and every other
+scalar of the update. An adapter adds nothing of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from paribus.draws import Floats
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """From stored examples to network inputs, on the device: ``value · scale − shift``.
+
+    Attributes:
+        scale, shift: one number per channel (per feature for tables), or one for all.
+        crop: (height, width) of the input; None where the stored examples already have it.
+    """
+
+    scale: tuple[float, ...] = (1.0,)
+    shift: tuple[float, ...] = (0.0,)
+    crop: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Core's draws for the rows of a plan, each shaped like the plan's ``indices``.
+
+    The crop window of a row starts at (top, left) of its stored image; positions outside of the
+    image read as 0 (a black pixel, before normalisation). Flips reverse the cropped window.
+
+    Attributes:
+        top, left: int64; may be negative.
+        flip_horizontal, flip_vertical: bool.
+    """
+
+    top: Integers
+    left: Integers
+    flip_horizontal: npt.NDArray[np.bool_]
+    flip_vertical: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """K optimizer steps of S shards of at most b rows.
+
+    A step's gradient is Σ over its rows of ``weights`` · ∂loss(row)/∂w, summed shard by shard in
+    order; a step's loss is the same sum of the rows' losses. ``weights`` already hold 1/n for a
+    step of n real rows, so nobody divides.
+
+    Attributes:
+        indices: int64 [K, S, b], rows of the dataset handle. Real rows come first in a shard.
+        counts: int64 [K, S], real rows in each shard (≥ 1). Rows beyond are padding: their index
+            is valid, their weight 0, and no statistic (BatchNorm's) may see them.
+        weights: float64 [K, S, b].
+        scalars: float64 [K] each, by name: what the update rule reads, and ``clip_norm`` where
+            the task clips.
+        preprocess: applied to every row.
+        augmentation: None where nothing is drawn; then a crop is taken from the centre.
+    """
+
+    indices: Integers
+    counts: Integers
+    weights: Floats
+    scalars: dict[str, Floats]
+    preprocess: Preprocess = Preprocess()
+    augmentation: Augmentation | None = None
+
+    @property
+    def steps(self) -> int:
+        """K."""
+        return self.indices.shape[0]
+
+    @property
+    def full(self) -> bool:
+        """Whether no row is padding."""
+        return bool((self.counts == self.indices.shape[2]).all())
+
+    @property
+    def examples(self) -> int:
+        """Number of real rows in all steps."""
+        return int(self.counts.sum())
+
+
+@dataclass(frozen=True)
+class EvalPlan:
+    """M batches of at most b rows, in order; crops are taken from the centre.
+
+    Attributes:
+        indices: int64 [M, b]; counts: int64 [M], as in ``TrainPlan``.
+    """
+
+    indices: Integers
+    counts: Integers
+    preprocess: Preprocess = Preprocess()
+
+
+class Sums(NamedTuple):
+    """What an evaluation adds up; dividing is the caller's, once, at the end.
+
+    ``loss`` is the sum of the rows' cross-entropies (natural logarithm), ``correct`` the number of
+    rows whose largest logit is their label's (the first one among equals), ``examples`` the rows.
+    """
+
+    loss: float
+    correct: int
+    examples: int
+
+
+class StepResults(NamedTuple):
+    """What K steps leave: losses float64 [K], gradient norms float64 [K] or None (not asked)."""
+
+    losses: Floats
+    gradient_norms: Floats | None
+
+
+def center(stored: tuple[int, int], crop: tuple[int, int]) -> tuple[int, int]:
+    """Return (top, left) of a centre crop, rounded down; for evaluation on every backend."""
+    return (stored[0] - crop[0]) // 2, (stored[1] - crop[1]) // 2
+
+
+def evaluation_plan(
+    rows: Integers, batch_size: int, preprocess: Preprocess = Preprocess()
+) -> EvalPlan:
+    """Cut ``rows`` int64 [n] into batches of one size, the last one padded with its last row."""
+    batch = max(1, min(batch_size, len(rows)))
+    count = -(-len(rows) // batch)
+    padded = np.pad(rows, (0, count * batch - len(rows)), mode="edge")
+    counts = np.full(count, batch, dtype=np.int64)
+    counts[-1] = len(rows) - (count - 1) * batch
+    return EvalPlan(padded.reshape(count, batch), counts, preprocess)

@@ -1,0 +1,118 @@
+"""Canonical tensors: drawing, checking, reading and writing them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
+
+from paribus import draws
+from paribus.architectures import Network, Tensor
+from paribus.errors import WeightsError
+
+Array = npt.NDArray[Any]
+LISTED = 12
+
+
+def draw(network: Network, seed: int, only: Iterable[str] | None = None) -> dict[str, Array]:
+    """Draw initial tensors, each a function of (seed, canonical name) alone; float64.
+
+    Args:
+        network: whose tensors are drawn, with their published initialisers.
+        seed: the experiment's seed.
+        only: names to draw; all by default.
+    """
+    names = network.tensors if only is None else only
+    return {name: _draw(network.tensors[name], seed) for name in names}
+
+
+def _draw(tensor: Tensor, seed: int) -> Array:
+    kind, scale = tensor.initializer.kind, tensor.initializer.scale
+    stream = f"weights/{tensor.name}"
+    if kind == "constant":
+        return np.full(tensor.shape, scale)
+    if kind == "normal":
+        return scale * draws.normal(seed, stream, 0, tensor.shape)
+    if kind == "truncated_normal":
+        return scale * draws.truncated_normal(seed, stream, 0, tensor.shape, -2.0, 2.0)
+    return scale * (2.0 * draws.uniform(seed, stream, 0, tensor.shape) - 1.0)
+
+
+def check(
+    tensors: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], what: str = "weights"
+) -> None:
+    """Require exactly the names and shapes of ``shapes``.
+
+    Raises:
+        WeightsError: it lists what is missing, extra or misshapen.
+    """
+    missing = [name for name in shapes if name not in tensors]
+    extra = [name for name in tensors if name not in shapes]
+    misshapen = [
+        f"{name}: {tuple(tensors[name].shape)} instead of {shape}"
+        for name, shape in shapes.items()
+        if name in tensors and tuple(tensors[name].shape) != shape
+    ]
+    problems = [
+        f"{label} {len(names)}: {_listed(names)}"
+        for label, names in (("missing", missing), ("extra", extra), ("misshapen", misshapen))
+        if names
+    ]
+    if problems:
+        raise WeightsError(f"{what} do not fit the network; " + "; ".join(problems))
+
+
+def shapes(network: Network) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every canonical tensor by name."""
+    return {name: tensor.shape for name, tensor in network.tensors.items()}
+
+
+def save(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+    """Write tensors and string metadata as one safetensors file, complete or not at all."""
+    from safetensors.numpy import save_file
+
+    staged = path.with_name(path.name + ".partial")
+    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    save_file(contiguous, staged, metadata=dict(metadata))
+    staged.replace(path)
+
+
+def load(path: Path) -> dict[str, Array]:
+    """Read a safetensors file with canonical names, or the one of a run folder.
+
+    Bookkeeping counters of published state dicts (``num_batches_tracked``) are left out: no
+    arithmetic reads them.
+
+    Raises:
+        WeightsError: no such file, or not a safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    file = path / "weights.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        raise WeightsError(f"no weights at {file}; expected a safetensors file or a run folder")
+    try:
+        tensors = load_file(file)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"{file} is not a readable safetensors file: {error}") from error
+    return {n: a for n, a in tensors.items() if not n.endswith(".num_batches_tracked")}
+
+
+def fingerprint(tensors: Mapping[str, Array]) -> str:
+    """Return a short hash of names, shapes, dtypes and every bit of the values."""
+    value = 0
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        value = crc32(f"{name}{array.shape}{array.dtype}".encode(), value)
+        value = crc32(array.tobytes(), value)
+    return f"{value:08x}"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
