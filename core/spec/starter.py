@@ -1,0 +1,157 @@
+"""The commented spec that ``paribus init`` writes: every section and every key.
+
+What is stated is the default, except for the candidates and the search space, which have none. A
+key that is commented out shows a value where the default is no value. A test holds both to the
+sections.
+"""
+
+from __future__ import annotations
+
+
+def starter() -> str:
+    """Return the text of a complete TOML spec; it loads and runs as it is."""
+    return STARTER
+
+
+STARTER = """\
+# An experiment for paribus. Every value below is the default unless it says "example";
+# any key may be left out. Run it:      paribus run spec.toml --backend torch
+# Check it without running:             paribus check spec.toml
+# Change a value for one run:           paribus run spec.toml --set finetune.epochs=3
+
+name = "experiment"        # names the run folder
+seed = 0                   # initial weights, splits, order and augmentation follow from it
+backend = "auto"           # auto (the first that is installed), or torch, tensorflow, huggingface
+device = "auto"            # auto, cpu, cuda, cuda:N, mps
+precision = "float32"      # float32, float64, bfloat16 (mixed)
+numerics = "strict"        # strict: bit-identical repeats; fast: fastest within stated tolerance
+steps = ["pretrain", "select", "optimize", "finetune"]   # what runs, in this order
+evaluate_test = true       # touch the test set, once, after the last step
+
+[data]
+source = "digits"          # digits (embedded), fashion_mnist, npz, image_folder
+# path = "data/set.npz"    # file or folder; not for digits
+# classes = [0, 1]         # keep only these, relabelled in this order
+# limit = 1000             # a stratified subset of this size
+# groups = "patient"       # npz key of group numbers, for select.scheme = "grouped"
+
+[data.split]
+validation = 0.15          # share of all examples
+test = "auto"              # a share, given (the source's own), or auto: given, else 0.2
+stratify = true            # keep each class's share in every part
+# seed = 0                 # the split's own seed; by default the experiment's
+
+[data.image]
+# size = [32, 32]          # height and width to resize to
+# channels = 3             # 1: grey, 3: RGB
+interpolation = "bilinear" # nearest, bilinear, bicubic, lanczos
+
+[data.transform]
+normalize = "unit"         # unit ([0, 1]), train, imagenet, or {mean = [...], std = [...]}
+# crop = 28                # side of a square crop: random in training, else the centre
+pad = 0                    # zero padding before a random crop
+horizontal_flip = false    # with probability 1/2, in training
+vertical_flip = false      # with probability 1/2, in training
+
+[model]                    # also short: model = "resnet18"
+architecture = "cnn"       # mlp, cnn, resnet18, resnet34, resnet50, resnet101, resnet152
+channels = [16, 32]        # cnn: output channels of each block
+kernel = 3                 # cnn: 1, 3, 5 or 7
+batch_norm = true          # cnn: BatchNorm after each convolution
+pooling = "flatten"        # cnn: flatten, average
+hidden = 0                 # cnn: width before the head, 0 for none; mlp: a list such as [128]
+# activation = "relu"      # mlp: relu, tanh
+
+[pretrain]                 # trains a model on [data], or on what [pretrain.data] changes in it
+epochs = 10                # passes over the training rows
+batch_size = 32            # rows of one optimizer step
+shards = 1                 # parts of a batch, computed one by one
+last_batch = "keep"        # an epoch's incomplete last batch: keep, drop
+# clip_norm = 1.0          # largest global L2 norm of the gradient
+monitor = "loss"           # validation metric: loss, accuracy
+keep = "last"              # whose weights are kept: last, best (by monitor)
+weights = "drawn"          # drawn, or a safetensors file or a run folder
+# data = {limit = 500}     # what differs from [data] for this step
+
+[pretrain.optimizer]       # also short: optimizer = "adam"
+name = "sgd"               # gradient_descent, sgd, adam, adamw, rmsprop
+learning_rate = 0.01       # 0.1 for gradient_descent; 0.001 for adam, adamw, rmsprop
+weight_decay = 0.0         # 0.01 for adamw
+decay = "all"              # what decays: all, weights (no bias, no norm; adamw's default)
+momentum = 0.0             # sgd, rmsprop
+nesterov = false           # sgd; needs momentum
+# beta1 = 0.9              # adam, adamw
+# beta2 = 0.999            # adam, adamw
+# epsilon = 1e-8           # adam, adamw, rmsprop
+# alpha = 0.99             # rmsprop: the kept share of the mean square
+
+[pretrain.schedule]        # also short: schedule = "cosine"
+name = "constant"          # constant, step, linear, cosine
+warmup_epochs = 0.0        # linear rise from 0
+# every_epochs = 10        # step: epochs between two falls
+# gamma = 0.1              # step: what each fall multiplies by
+# final = 0.0              # linear, cosine: share of the learning rate at the end
+
+# [pretrain.early_stopping]
+# patience = 5             # epochs without improvement before it stops
+# min_delta = 0.0          # what counts as improvement
+
+[select]                   # cross-validates the candidates
+step = "finetune"          # whose recipe trains them: pretrain, finetune
+scheme = "stratified"      # stratified, kfold, grouped, holdout
+folds = 5                  # parts per repeat
+repeats = 1                # times the whole is repeated with other folds
+validation = 0.2           # holdout: share held out
+metric = "loss"            # what decides: loss, accuracy
+rule = "best"              # best, one-standard-error (the smallest within one of the best)
+# epochs = 5               # instead of the recipe's
+
+[[select.candidates]]      # example; any part of model, pretrain, finetune, data.transform
+name = "small"
+model = {architecture = "mlp", hidden = [64]}
+
+[[select.candidates]]      # example
+name = "convolutional"
+model = {architecture = "cnn", channels = [8, 16]}
+
+[optimize]                 # searches hyperparameters
+step = "finetune"          # whose recipe trains the trials: pretrain, finetune
+sampler = "tpe"            # random, tpe, grid
+trials = 20                # how many are tried
+pruner = "none"            # stops losers early: none, median, successive-halving
+metric = "loss"            # what decides: loss, accuracy
+folds = 0                  # 0: the validation split; 2 or more: the mean over folds
+# epochs = 5               # instead of the recipe's
+
+[optimize.search]          # example; a range {low, high, log, step} or a list of choices
+"finetune.optimizer.learning_rate" = {low = 0.001, high = 0.3, log = true}
+"finetune.batch_size" = [16, 32]
+
+[finetune]                 # trains on the task's data, from the pretrained body
+epochs = 10                # passes over the training rows
+batch_size = 32            # rows of one optimizer step
+shards = 1                 # parts of a batch, computed one by one
+last_batch = "keep"        # an epoch's incomplete last batch: keep, drop
+# clip_norm = 1.0          # largest global L2 norm of the gradient
+monitor = "loss"           # validation metric: loss, accuracy
+keep = "best"              # whose weights are kept: last, best (by monitor)
+weights = "auto"           # auto (the pretrain step's, else drawn), drawn, or a path
+head = "new"               # the last layer: new, keep
+freeze = "none"            # none, body (all but the head), or a stage: frozen below it
+
+[finetune.optimizer]       # keys as in [pretrain.optimizer]
+name = "sgd"
+learning_rate = 0.01
+weight_decay = 0.0
+decay = "all"
+momentum = 0.0
+nesterov = false
+
+[finetune.schedule]        # keys as in [pretrain.schedule]
+name = "constant"
+warmup_epochs = 0.0
+
+# [finetune.early_stopping]
+# patience = 5             # epochs without improvement before it stops
+# min_delta = 0.0          # what counts as improvement
+"""
