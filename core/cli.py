@@ -1,0 +1,263 @@
+"""The ``paribus`` command. It parses before it imports anything that takes long.
+
+Exit codes: 0 done; 1 the run failed; 2 the command line, the spec or the data is wrong; 130
+interrupted. Errors that people can mend are one message without a traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from paribus.spec import Spec
+
+app = typer.Typer(
+    name="paribus",
+    help="One experiment spec, the same training on every framework: pretrain, select, "
+    "optimize, fine-tune; same initial weights, same batches, same arithmetic, same answer.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A .toml, .yaml or .json file.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key: finetune.epochs=3. Repeats."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(help="auto, cpu, cuda, cuda:N or mps; instead of the spec's."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Run folder; by default the next free one below runs/NAME."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that --out holds.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def run(
+    spec: SpecFile,
+    backend: Annotated[
+        str | None, typer.Option(help="Instead of the spec's; see: paribus backends.")
+    ] = None,
+    device: Device = None,
+    out: Out = None,
+    overrides: Set = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Lines of progress where there is no terminal.")
+    ] = False,
+) -> None:
+    """Run an experiment."""
+    from paribus import progress
+    from paribus.running import run as run_spec
+
+    loaded = _load(spec, overrides)
+    result = run_spec(
+        loaded,
+        backend=backend,
+        device=device,
+        out=out,
+        overwrite=overwrite,
+        progress=progress.choose(quiet=quiet, verbose=verbose),
+    )
+    if not quiet:
+        from paribus.report.console import show_run
+
+        show_run(result)
+
+
+@app.command()
+def compare(
+    spec: SpecFile,
+    backends: Annotated[
+        str, typer.Option(metavar="A,B[,C]", help="Two or more; the first is the reference.")
+    ],
+    device: Device = None,
+    out: Out = None,
+    overrides: Set = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run an experiment on several backends, each in its own process, and compare."""
+    from paribus.comparing import compare as compare_spec
+    from paribus.report.console import show_comparison
+
+    names = [name.strip() for name in backends.split(",") if name.strip()]
+    comparison = compare_spec(
+        _load(spec, overrides),
+        names,
+        device=device,
+        out=out,
+        overwrite=overwrite,
+        say=lambda message: None if quiet else typer.echo(message, err=True),
+        show_progress=not quiet and sys.stderr.isatty(),
+    )
+    if as_json:
+        _print_json({"reference": names[0], "backends": comparison.table()})
+    else:
+        show_comparison(comparison)
+
+
+@app.command()
+def check(spec: SpecFile, overrides: Set = None) -> None:
+    """Validate a spec without running it."""
+    loaded = _load(spec, overrides)
+    typer.echo(f"{spec}: valid; steps: {', '.join(loaded.steps)}")
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("experiment.toml"),
+) -> None:
+    """Write a commented starter spec."""
+    from paribus.errors import SpecError
+    from paribus.spec import starter
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(starter())
+    except FileExistsError as error:
+        raise SpecError(f"{path} exists and is left as it is; name another file") from error
+    except OSError as error:
+        raise SpecError(f"{path} cannot be written: {error.strerror or error}") from error
+    typer.echo(f"wrote {path}; run it with: paribus run {path}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a spec."""
+    from paribus.spec import schema as json_schema
+
+    _print_json(json_schema())
+
+
+@app.command()
+def backends(as_json: AsJson = False) -> None:
+    """List backends, versions, devices, and what installs a missing one."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from paribus import registry
+
+    names = registry.names()
+    with ThreadPoolExecutor(max_workers=len(names) or 1) as pool:
+        found = list(pool.map(registry.probe, names))
+    if as_json:
+        _print_json([vars(probe) for probe in found])
+        return
+    for probe in found:
+        versions = ", ".join(f"{name} {version}" for name, version in probe.versions.items())
+        if probe.reason is None:
+            typer.echo(f"{probe.name:14} {versions}; devices: {', '.join(probe.devices)}")
+        else:
+            mend = f"; install: {probe.install}" if probe.install else ""
+            typer.echo(f"{probe.name:14} not usable: {probe.reason}{mend}")
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
+    """List architectures with their parameters' defaults, and their sizes on 3×224×224 images."""
+    from paribus.architectures import ARCHITECTURES, build
+
+    rows: list[dict[str, Any]] = []
+    for name, section in ARCHITECTURES.items():
+        network = build(name, {}, (3, 224, 224), 1000)
+        rows.append(
+            {
+                "architecture": name,
+                "parameters": network.parameter_count,
+                "stages": list(network.stages),
+                "settings": {
+                    key: value.default
+                    for key, value in section.model_fields.items()
+                    if key != "architecture"
+                },
+            }
+        )
+    if as_json:
+        _print_json(rows)
+        return
+    for row in rows:
+        settings = " ".join(f"{key}={value}" for key, value in row["settings"].items())
+        typer.echo(f"{row['architecture']:10} {row['parameters']:>12,}  {settings}".rstrip())
+        typer.echo(f"{'':10} stages: {', '.join(row['stages'])}")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"paribus {installed('paribus')}")
+        raise typer.Exit
+
+
+def _load(path: Path, overrides: list[str] | None) -> Spec:
+    from paribus.spec import load
+
+    return load(path, overrides or [])
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit code; the console script's entry point."""
+    from paribus.errors import ParibusError
+
+    try:
+        return int(app(args=arguments, standalone_mode=False) or 0)
+    except ParibusError as error:
+        typer.echo(f"paribus: {error}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("paribus: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has left; Python would complain once more at shutdown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        usage = getattr(error, "format_message", None)
+        if usage is None:
+            return _defect(error)
+        typer.echo(f"paribus: {usage()} (paribus --help)", err=True)
+        return int(getattr(error, "exit_code", 2))
+
+
+def _defect(error: Exception) -> int:
+    """Report what should not have happened, with the traceback in a file."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="paribus-", suffix=".log", delete=False, encoding="utf-8"
+    ) as file:
+        file.write("".join(traceback.format_exception(error)))
+    typer.echo(
+        f"paribus: internal error: {type(error).__name__}: {error}\n"
+        f"This is a defect of paribus; please report it with {file.name}",
+        err=True,
+    )
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

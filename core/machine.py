@@ -1,0 +1,103 @@
+"""A backend on a device, with the sessions that are open on it.
+
+Folds, trials and candidates ask for the same network and task again and again; opening a session
+may trace and compile, so the last few stay open and take new weights.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from types import TracebackType
+from typing import Any, Self
+
+from paribus import registry
+from paribus.adapter import Backend, Numerics, Precision, Session, Task
+from paribus.architectures import Network
+from paribus.data import Dataset
+
+OPEN_SESSIONS = 3
+
+
+class Machine:
+    """Opens sessions on one backend and device, and keeps the last few.
+
+    Attributes:
+        backend: the descriptor; device: resolved, never ``auto``; precision; numerics.
+        compile_seconds: spent by all sessions so far, closed ones included.
+    """
+
+    def __init__(
+        self, backend: Backend, device: str, precision: Precision, numerics: Numerics
+    ) -> None:
+        self.backend = backend
+        self.device = device
+        self.precision: Precision = precision
+        self.numerics: Numerics = numerics
+        self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._closed_compile_seconds = 0.0
+
+    @property
+    def compile_seconds(self) -> float:
+        """Wall seconds spent on tracing and compiling."""
+        return self._closed_compile_seconds + sum(
+            entry.session.compile_seconds for entry in self._open.values()
+        )
+
+    def session(self, network: Network, task: Task) -> Session:
+        """Return an open session for a network and task; its weights are undefined.
+
+        Raises:
+            Unsupported: the backend cannot honour it.
+        """
+        key = repr((network.architecture, network.parameters, network.input_shape, network.classes,
+                    task))  # fmt: skip
+        if key not in self._open:
+            registry.check(self.backend, network, task, self.precision, self.device)
+            while len(self._open) >= OPEN_SESSIONS:
+                self._close(next(iter(self._open)))
+            self._open[key] = _Open(
+                self.backend.open(
+                    network,
+                    task,
+                    device=self.device,
+                    precision=self.precision,
+                    numerics=self.numerics,
+                )
+            )
+        self._open.move_to_end(key)
+        return self._open[key].session
+
+    def handle(self, session: Session, dataset: Dataset) -> Any:
+        """Return the dataset on the session's device, placed there at the first call."""
+        entry = next(entry for entry in self._open.values() if entry.session is session)
+        if dataset.fingerprint not in entry.handles:
+            entry.handles[dataset.fingerprint] = session.put(dataset.x, dataset.y)
+        return entry.handles[dataset.fingerprint]
+
+    def close(self) -> None:
+        """Close every session."""
+        for key in list(self._open):
+            self._close(key)
+
+    def _close(self, key: str) -> None:
+        entry = self._open.pop(key)
+        self._closed_compile_seconds += entry.session.compile_seconds
+        entry.handles.clear()
+        entry.session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Open:
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.handles: dict[str, Any] = {}

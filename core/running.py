@@ -1,0 +1,179 @@
+"""One run: a spec, a backend and a folder in, a result out."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from paribus import registry, weights
+from paribus.adapter import Backend
+from paribus.errors import ParibusError
+from paribus.loop import evaluate
+from paribus.machine import Machine
+from paribus.progress import Progress
+from paribus.result import Result, describe_model, open_model
+from paribus.runfolder import PRETRAINED, SPEC, WEIGHTS, RunFolder
+from paribus.spec import dumps
+from paribus.spec.sections import Spec
+from paribus.steps.experiment import Experiment, Model
+from paribus.steps.finetune import finetune
+from paribus.steps.optimize import optimize
+from paribus.steps.pretrain import pretrain
+from paribus.steps.select import select
+
+STEPS: dict[str, Callable[[Experiment], None]] = {
+    "pretrain": pretrain,
+    "select": select,
+    "optimize": optimize,
+    "finetune": finetune,
+}
+
+
+def run(
+    spec: Spec,
+    *,
+    backend: str | None = None,
+    device: str | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Result:
+    """Run an experiment and return its result.
+
+    Args:
+        spec: from ``paribus.load``.
+        backend: instead of the spec's.
+        device: instead of the spec's: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        out: the run folder; by default the next free ``runs/NAME/BACKEND-N``.
+        overwrite: replace the run that ``out`` holds.
+        progress: what to say on the way; silent by default.
+
+    Raises:
+        SpecError, DataError, WeightsError: before any training, where they can be known.
+        BackendError: the backend or device is not there, or cannot honour the spec.
+        RunError: the run could not go on; the folder stays readable and says why.
+    """
+    descriptor = registry.choose(backend or spec.backend)
+    place = registry.resolve_device(descriptor, device or spec.device)
+    spec = spec.model_copy(update={"backend": descriptor.name, "device": place})
+    folder = (
+        RunFolder.numbered(Path("runs") / spec.name, descriptor.name)
+        if out is None
+        else RunFolder.create(Path(out), overwrite=overwrite)
+    )
+    folder.write(SPEC, dumps(spec))
+    result = _header(spec, descriptor)
+    folder.write_result(result)
+    began = time.perf_counter()
+    try:
+        with (
+            progress or Progress() as shown,
+            Machine(descriptor, place, spec.precision, spec.numerics) as machine,
+        ):
+            experiment = Experiment(spec, machine, folder.record, shown)
+            result["steps"] = experiment.results
+            _run_steps(experiment, folder, result)
+            result["compile_seconds"] = machine.compile_seconds
+    except BaseException as error:
+        _tell(folder, result | _failure(error), began)
+        raise
+    finally:
+        folder.close()
+    _tell(folder, result | {"status": "complete"}, began)
+    return Result(folder.path)
+
+
+def _run_steps(experiment: Experiment, folder: RunFolder, result: dict[str, Any]) -> None:
+    spec = experiment.spec
+    # Data problems of every step are found before the first one trains.
+    for section in (spec.data, spec.pretrain.data if "pretrain" in spec.steps else None):
+        if section is not None:
+            experiment.split(section)
+    for step in spec.steps:
+        STEPS[step](experiment)
+        if step == "pretrain" and experiment.model is not None:
+            _save(folder.path / PRETRAINED, experiment.model)
+        folder.write_result(result)
+    if experiment.model is not None:
+        _save(folder.path / WEIGHTS, experiment.model)
+        result["model"] = describe_model(experiment.model, experiment.dataset)
+        result["weights_hash"] = weights.fingerprint(experiment.model.weights)
+        if spec.evaluate_test:
+            result["test"] = test(experiment, experiment.model)
+
+
+def test(experiment: Experiment, model: Model) -> dict[str, Any]:
+    """Evaluate the final model on the test rows: the only place that reads them."""
+    rows = experiment.split(model.data).test
+    dataset = experiment.dataset(model.data)
+    with open_model(experiment.machine, model) as session:
+        found = evaluate(session, session.put(dataset.x, dataset.y), rows, model.preprocess)
+    experiment.record([{"step": "test", "split": "test", **found.as_dict()}])
+    return found.as_dict()
+
+
+def _save(path: Path, model: Model) -> None:
+    network = model.network
+    description = {
+        "architecture": network.architecture,
+        "parameters": json.dumps(dict(network.parameters)),
+        "input_shape": json.dumps(network.input_shape),
+        "classes": str(network.classes),
+    }
+    weights.save(path, model.weights, {"format": "paribus", **description})
+
+
+def _header(spec: Spec, backend: Backend) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "status": "running",
+        "backend": backend.name,
+        "device": spec.device,
+        "precision": spec.precision,
+        "numerics": spec.numerics,
+        "seed": spec.seed,
+        "versions": _versions(backend),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "steps": {},
+    }
+
+
+def _versions(backend: Backend) -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in ("paribus", "numpy", "scikit-learn", "optuna", *backend.packages):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "unknown"
+    return versions
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, KeyboardInterrupt):
+        return {"status": "interrupted"}
+    kind = type(error).__name__
+    return {"status": "failed", "error": {"kind": kind, "message": str(error)}}
+
+
+def _tell(folder: RunFolder, result: dict[str, Any], began: float) -> None:
+    # ru_maxrss is in KiB on Linux and in bytes on macOS.
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    try:
+        folder.write_result(
+            result | {"seconds": time.perf_counter() - began, "peak_memory_bytes": peak}
+        )
+    except ParibusError:
+        # The run's own error is on its way to the user; a folder that has gone must not hide it.
+        if result["status"] == "complete":
+            raise
+
+
+__all__ = ["STEPS", "run", "test"]

@@ -1,0 +1,24 @@
+"""Fine-tuning: the task's data, a new head on a given body, frozen as far as the spec says."""
+
+from __future__ import annotations
+
+from paribus.steps.experiment import Experiment
+from paribus.steps.fitting import fit, require_rows, summary
+
+
+def finetune(experiment: Experiment) -> None:
+    """Run the step on the training rows, keeping weights by the validation rows."""
+    spec = experiment.spec
+    split = experiment.split(spec.data)
+    require_rows(split.train, "training", "finetune")
+    fitted = fit(
+        experiment,
+        spec,
+        "finetune",
+        split.train,
+        split.validation,
+        labels={"step": "finetune"},
+        stream="finetune",
+    )
+    experiment.model = fitted.model
+    experiment.results["finetune"] = summary(fitted)

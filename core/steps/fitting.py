@@ -1,0 +1,193 @@
+"""One training of one spec on given rows: what every step is made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paribus import data as datasets
+from paribus import weights
+from paribus.adapter import Array, Task
+from paribus.architectures import HEAD, Network
+from paribus.batches import Schedule
+from paribus.errors import SpecError, WeightsError
+from paribus.loop import AfterEpoch, Trained, Training, train
+from paribus.plan import Augmentation, Integers
+from paribus.spec.sections import Spec
+from paribus.spec.training import Recipe
+from paribus.steps.experiment import Experiment, Model, step_data
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A training's outcome and the model that it left."""
+
+    trained: Trained
+    model: Model
+
+
+def network_of(experiment: Experiment, spec: Spec, step: str) -> Network:
+    """Return the network of a spec's model section for a step's data."""
+    section = step_data(spec, step)
+    dataset = experiment.dataset(section)
+    return spec.model.network(dataset.input_shape(section.transform), dataset.classes)
+
+
+def task_of(network: Network, recipe: Recipe, freeze: str) -> Task:
+    """Return what a session has to do for a recipe."""
+    trainable = network.trainable(freeze)
+    optimizer = recipe.optimizer
+    decayed = (
+        tuple(
+            name
+            for name in trainable
+            if optimizer.decay == "all" or network.tensors[name].role == "weight"
+        )
+        if optimizer.weight_decay > 0
+        else ()
+    )
+    return Task(optimizer.rule, trainable, decayed, clips=recipe.clip_norm is not None)
+
+
+def fit(
+    experiment: Experiment,
+    spec: Spec,
+    step: str,
+    train_rows: Integers,
+    validation_rows: Integers,
+    *,
+    labels: Mapping[str, Any],
+    stream: str,
+    epochs: int | None = None,
+    after_epoch: AfterEpoch | None = None,
+) -> Fitted:
+    """Train ``spec``'s model by the recipe of ``step`` on ``train_rows``.
+
+    Args:
+        experiment: shared state.
+        spec: the experiment's spec, or a candidate's or trial's variant of it.
+        step: ``pretrain`` or ``finetune``: whose recipe, data and initial weights.
+        train_rows, validation_rows: int64 rows of the step's dataset.
+        labels: go into every recorded row.
+        stream: what the order of rows is drawn from; equal streams see equal batches.
+        epochs: instead of the recipe's.
+        after_epoch: told each epoch's validation; True stops.
+    """
+    recipe, section = spec.recipe(step), step_data(spec, step)
+    dataset = experiment.dataset(section)
+    network = network_of(experiment, spec, step)
+    task = task_of(network, recipe, spec.finetune.freeze if step == "finetune" else "none")
+    preprocess = datasets.fit(dataset, train_rows, section.transform)
+    initial = initial_weights(experiment, spec, step, network)
+    session = experiment.machine.session(network, task)
+    session.import_weights(initial)
+
+    def augment(epoch: int, count: int) -> Augmentation | None:
+        return datasets.augmentation(
+            section.transform, dataset.stored_size, spec.seed, epoch, count, stream
+        )
+
+    schedule = Schedule(
+        recipe,
+        epochs or recipe.epochs,
+        train_rows,
+        spec.seed,
+        stream,
+        preprocess,
+        augment,
+    )
+    work = Training(
+        session,
+        schedule,
+        experiment.machine.handle(session, dataset),
+        validation_rows,
+        labels,
+        experiment.record,
+        experiment.progress,
+    )
+    if after_epoch is not None:
+        work.after_epoch = after_epoch
+    trained = train(work)
+    return Fitted(trained, Model(network, trained.weights, preprocess, section))
+
+
+def initial_weights(
+    experiment: Experiment, spec: Spec, step: str, network: Network
+) -> dict[str, Array]:
+    """Return the tensors that a step's training starts from, by the recipe's ``weights``.
+
+    Raises:
+        WeightsError: a given body or head does not fit the network.
+    """
+    if step == "pretrain":
+        if spec.pretrain.weights == "drawn":
+            return weights.draw(network, spec.seed)
+        return _given(Path(spec.pretrain.weights), network, keep_head=True, seed=spec.seed)
+    source, keep_head = spec.finetune.weights, spec.finetune.head == "keep"
+    if source == "drawn" or (source == "auto" and not experiment.pretrains):
+        return weights.draw(network, spec.seed)
+    if source == "auto":
+        from paribus.steps.pretrain import pretrained
+
+        body = pretrained(experiment, spec)
+        return _onto(network, body.weights, "the pretrained weights", keep_head, spec.seed)
+    return _given(Path(source), network, keep_head=keep_head, seed=spec.seed)
+
+
+def _given(path: Path, network: Network, *, keep_head: bool, seed: int) -> dict[str, Array]:
+    return _onto(network, weights.load(path), f"the weights in {path}", keep_head, seed)
+
+
+def _onto(
+    network: Network, given: Mapping[str, Array], what: str, keep_head: bool, seed: int
+) -> dict[str, Array]:
+    """Take ``given`` for the body, and for the head too or draw it anew."""
+    head = [name for name, tensor in network.tensors.items() if tensor.stage == HEAD]
+    wanted = {
+        name: shape
+        for name, shape in weights.shapes(network).items()
+        if keep_head or name not in head
+    }
+    offered = {name: a for name, a in given.items() if keep_head or name not in head}
+    try:
+        weights.check(offered, wanted, what)
+    except WeightsError as error:
+        hint = " With head = 'keep' the number of classes must be the same." if keep_head else ""
+        raise WeightsError(
+            f"{error}. The network is {network.architecture} {json.dumps(network.parameters)} "
+            f"for inputs of shape {network.input_shape}.{hint}"
+        ) from error
+    drawn = {} if keep_head else weights.draw(network, seed, only=head)
+    return {name: drawn[name] if name in drawn else offered[name] for name in network.tensors}
+
+
+def require_rows(rows: Integers, part: str, step: str) -> None:
+    """Refuse an empty part.
+
+    Raises:
+        SpecError: it is empty.
+    """
+    if len(rows) == 0:
+        raise SpecError(f"{step}: the {part} part has no rows; see data.split")
+
+
+def summary(fitted: Fitted) -> dict[str, Any]:
+    """Return what ``result.json`` says of a training."""
+    trained = fitted.trained
+    validation = None if trained.validation is None else trained.validation.as_dict()
+    return {
+        "epochs": trained.epochs,
+        "kept_epoch": trained.kept_epoch,
+        "stopped_early": trained.stopped,
+        "optimizer_steps": trained.optimizer_steps,
+        "train": {"loss": trained.train_loss},
+        "validation": validation,
+        "parameters": fitted.model.network.parameter_count,
+        "seconds": trained.seconds,
+        "compile_seconds": trained.compile_seconds,
+        "images_per_second": trained.images_per_second,
+        "weights_hash": weights.fingerprint(fitted.model.weights),
+    }

@@ -1,0 +1,54 @@
+"""Pretraining: a whole network on the large data, from drawn or given weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from paribus.spec.sections import Spec
+from paribus.steps.experiment import Experiment, Model, step_data
+from paribus.steps.fitting import Fitted, fit, require_rows, summary
+
+
+def pretrain(experiment: Experiment) -> None:
+    """Run the step: train the spec's model and keep the weights for the steps after."""
+    fitted = _train(experiment, experiment.spec, {"step": "pretrain"})
+    experiment.pretrains = True
+    experiment.model = fitted.model
+    experiment.results["pretrain"] = summary(fitted)
+
+
+def pretrained(experiment: Experiment, spec: Spec) -> Model:
+    """Return the pretrained model that a candidate or trial starts from.
+
+    It is trained where it is first needed: a candidate of another architecture is pretrained by
+    the same recipe on the same data, so that candidates are compared with other things equal.
+    """
+    key = _key(spec)
+    if key not in experiment.pretrained:
+        labels: dict[str, Any] = {"step": "pretrain", "model": spec.model.architecture}
+        experiment.progress.note(
+            f"pretraining {spec.model.architecture}, which no earlier step has"
+        )
+        _train(experiment, spec, labels)
+    return experiment.pretrained[key]
+
+
+def _train(experiment: Experiment, spec: Spec, labels: dict[str, Any]) -> Fitted:
+    split = experiment.split(step_data(spec, "pretrain"))
+    require_rows(split.train, "training", "pretrain")
+    fitted = fit(
+        experiment,
+        spec,
+        "pretrain",
+        split.train,
+        split.validation,
+        labels=labels,
+        stream="pretrain",
+    )
+    experiment.pretrained[_key(spec)] = fitted.model
+    return fitted
+
+
+def _key(spec: Spec) -> str:
+    data = step_data(spec, "pretrain")
+    return spec.model.model_dump_json() + spec.pretrain.model_dump_json() + data.model_dump_json()

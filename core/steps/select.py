@@ -1,0 +1,153 @@
+"""Model selection: every candidate on the same folds, and a stated rule that picks one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from paribus.data import Fold
+from paribus.errors import NonFiniteLoss, RunError
+from paribus.metrics import mean_and_standard_error
+from paribus.spec import variant
+from paribus.spec.sections import Candidate, Select, Spec
+from paribus.steps.experiment import Experiment, same_rows, step_data
+from paribus.steps.fitting import fit, network_of
+
+
+@dataclass(frozen=True)
+class Score:
+    """A candidate's result; ``mean`` is None where a fold diverged.
+
+    Attributes:
+        folds: JSON values of each fold.
+        standard_error: s/√n over the folds; None with a single one.
+        parameters: trainable scalars of the whole network.
+        seconds: wall time of all folds, pretraining included where it was needed.
+    """
+
+    name: str
+    folds: list[dict[str, Any]]
+    mean: float | None
+    standard_error: float | None
+    parameters: int
+    seconds: float
+
+
+def select(experiment: Experiment) -> None:
+    """Run the step: cross-validate the candidates, choose one and apply its patch to the spec."""
+    section = experiment.spec.select
+    assert section is not None  # the spec's validation has seen to it
+    data = step_data(experiment.spec, section.step)
+    folds = experiment.folds(
+        data, section.scheme, section.folds, section.repeats, section.validation
+    )
+    variants = [
+        variant(experiment.spec, candidate.patch, candidate.name)
+        for candidate in section.candidates
+    ]
+    for candidate, spec in zip(section.candidates, variants, strict=True):
+        # Cheap and first: a candidate that cannot be built fails now, not after an hour.
+        network_of(experiment, spec, section.step)
+        other = experiment.dataset(step_data(spec, section.step))
+        same_rows(experiment.dataset(data), other, candidate.name)
+    scores = [
+        _score(experiment, section, candidate, spec, folds)
+        for candidate, spec in zip(section.candidates, variants, strict=True)
+    ]
+    chosen = choose(scores, section.metric, section.rule)
+    experiment.results["select"] = {
+        "chosen": scores[chosen].name,
+        "rule": section.rule,
+        "metric": section.metric,
+        "scheme": section.scheme,
+        "candidates": [vars(score) for score in scores],
+    }
+    experiment.spec = variants[chosen]
+
+
+def choose(scores: Sequence[Score], metric: str, rule: str) -> int:
+    """Return the index of the chosen score.
+
+    ``best``: the best mean. ``one-standard-error`` (Breiman et al. 1984): the fewest parameters
+    among those whose mean is within one standard error of the best one's, that standard error
+    being the best one's. Ties go to the better mean, then to the earlier candidate.
+
+    Raises:
+        RunError: every candidate diverged.
+    """
+    means = {i: score.mean for i, score in enumerate(scores) if score.mean is not None}
+    if not means:
+        raise RunError(
+            "select: the loss of every candidate became infinite or NaN; lower the learning rate"
+        )
+    sign = 1.0 if metric == "loss" else -1.0
+    best = min(means, key=lambda i: (sign * means[i], i))
+    if rule == "best":
+        return best
+    limit = sign * means[best] + (scores[best].standard_error or 0.0)
+    within = [i for i, mean in means.items() if sign * mean <= limit]
+    return min(within, key=lambda i: (scores[i].parameters, sign * means[i], i))
+
+
+def _score(
+    experiment: Experiment,
+    section: Select,
+    candidate: Candidate,
+    spec: Spec,
+    folds: Sequence[Fold],
+) -> Score:
+    began = time.perf_counter()
+    found: list[dict[str, Any]] = []
+    values: list[float] = []
+    for fold in folds:
+        started = time.perf_counter()
+        row: dict[str, Any] = {
+            "repeat": fold.repeat,
+            "fold": fold.fold,
+            "train_examples": len(fold.train),
+            "validation_examples": len(fold.validation),
+        }
+        labels = {
+            "step": "select",
+            "candidate": candidate.name,
+            "repeat": fold.repeat,
+            "fold": fold.fold,
+        }
+        try:
+            trained = fit(
+                experiment,
+                spec,
+                section.step,
+                fold.train,
+                fold.validation,
+                labels=labels,
+                stream=f"select/{fold.repeat}/{fold.fold}",
+                epochs=section.epochs,
+            ).trained
+        except NonFiniteLoss as error:
+            experiment.progress.note(str(error))
+            row |= {"loss": None, "accuracy": None, "diverged": True}
+        else:
+            assert trained.validation is not None  # a fold always has validation rows
+            values.append(trained.validation.metric(section.metric))
+            row |= {
+                "loss": trained.validation.loss,
+                "accuracy": trained.validation.accuracy,
+                "epochs": trained.epochs,
+            }
+        found.append(row | {"seconds": time.perf_counter() - started})
+    whole = len(values) == len(folds)
+    mean, error_of_mean = mean_and_standard_error(values) if whole else (None, None)
+    parameters = network_of(experiment, spec, section.step).parameter_count
+    experiment.progress.note(
+        f"select {candidate.name}: {section.metric} "
+        + ("diverged" if mean is None else f"{mean:.4f} ± {error_of_mean or 0:.4f}")
+    )
+    return Score(
+        candidate.name, found, mean, error_of_mean, parameters, time.perf_counter() - began
+    )
+
+
+__all__ = ["Score", "choose", "select"]
