@@ -1,0 +1,136 @@
+"""The child's side: one backend, its sessions, and a loop that answers requests in order.
+
+A request is {"method", "arguments"}, a reply {"value", "error", "compile_seconds"}. Sessions,
+dataset handles and pending steps stay here and are known to the parent by number. The methods that
+can be called are a closed table of ``_Server``; nothing is looked up by a name that was sent.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from paribus import errors, registry
+from paribus.adapter import Session
+from paribus.channel import Closed, claim, receive, send
+from paribus.remote.values import to_eval_plan, to_network, to_task, to_train_plan
+
+Values = dict[str, Any]
+
+ERRORS: dict[str, type[errors.ParibusError]] = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, errors.ParibusError)
+}
+
+
+class _Guest:
+    """A session with what the parent knows of it by number."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.handles: dict[int, Any] = {}
+        self.pending: dict[int, Any] = {}
+
+
+class _Server:
+    def __init__(self, name: str) -> None:
+        self._backend = registry.require(name)
+        self._guests: dict[int, _Guest] = {}
+        self._numbers = count()
+        self._methods: dict[str, Callable[..., Any]] = {
+            "put": self._put,
+            "train_steps": self._train_steps,
+            "result": self._result,
+            "evaluate": self._evaluate,
+            "predict": self._predict,
+            "gradients": self._gradients,
+            "forward": self._forward,
+            "import_weights": lambda guest, tensors: guest.session.import_weights(tensors),
+            "export_weights": lambda guest: guest.session.export_weights(),
+            "import_optimizer": lambda guest, slots: guest.session.import_optimizer(slots),
+            "export_optimizer": lambda guest: guest.session.export_optimizer(),
+            "save_native": lambda guest, folder: str(guest.session.save_native(Path(folder))),
+        }
+
+    def answer(self, method: str, arguments: Values) -> tuple[Any, float]:
+        """Return a method's value and the session's compile seconds."""
+        if method == "devices":
+            return self._backend.devices(), 0.0
+        if method == "open":
+            return self._open(arguments), 0.0
+        number = arguments.pop("session")
+        if method == "close":
+            guest = self._guests.pop(number)
+            guest.session.close()
+            return None, guest.session.compile_seconds
+        if number not in self._guests:
+            raise errors.BackendError(f"{method}: this session is closed; open a new one")
+        guest = self._guests[number]
+        value = self._methods[method](guest, **arguments)
+        return value, guest.session.compile_seconds
+
+    def _open(self, arguments: Values) -> int:
+        network, task = to_network(arguments.pop("network")), to_task(arguments.pop("task"))
+        number = next(self._numbers)
+        self._guests[number] = _Guest(self._backend.open(network, task, **arguments))
+        return number
+
+    def _put(self, guest: _Guest, x: Any, y: Any) -> int:
+        number = next(self._numbers)
+        guest.handles[number] = guest.session.put(x, y)
+        return number
+
+    def _train_steps(self, guest: _Guest, handle: int, plan: Values) -> int:
+        number = next(self._numbers)
+        started = guest.session.train_steps(guest.handles[handle], to_train_plan(plan))
+        guest.pending[number] = started
+        return number
+
+    def _result(self, guest: _Guest, pending: int) -> Any:
+        return guest.pending.pop(pending).result()
+
+    def _evaluate(self, guest: _Guest, handle: int, plan: Values) -> Any:
+        return guest.session.evaluate(guest.handles[handle], to_eval_plan(plan))
+
+    def _predict(self, guest: _Guest, handle: int, plan: Values) -> Any:
+        return guest.session.predict(guest.handles[handle], to_eval_plan(plan))
+
+    def _gradients(self, guest: _Guest, handle: int, plan: Values) -> Any:
+        return guest.session.gradients(guest.handles[handle], to_train_plan(plan))
+
+    def _forward(self, guest: _Guest, handle: int, plan: Values, training: bool) -> Any:
+        eval_plan = to_eval_plan(plan)
+        return guest.session.forward(guest.handles[handle], eval_plan, training=training)
+
+
+def serve(name: str) -> None:
+    """Answer requests on stdin until the parent closes it; returns no more.
+
+    Args:
+        name: a registered backend. That it cannot be used is the answer to the first request.
+    """
+    reader, writer = claim()
+    # Ctrl-C reaches the whole process group; the parent decides what it means and ends the child.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    server: _Server | None = None
+    while True:
+        try:
+            request = receive(reader)
+            try:
+                server = server or _Server(name)
+                value, seconds = server.answer(request["method"], request["arguments"])
+                reply: Values = {"value": value, "error": None, "compile_seconds": seconds}
+            except Exception as error:  # whatever happened here is the parent's to hear
+                trace = traceback.format_exc()
+                failed = [type(error).__name__, str(error), trace]
+                reply = {"value": None, "error": failed, "compile_seconds": 0.0}
+            send(writer, reply)
+        except Closed:
+            # The parent is gone. Frameworks' threads and atexit handlers have nothing to save.
+            os._exit(0)
