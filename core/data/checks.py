@@ -1,0 +1,57 @@
+"""What makes examples usable; found out at load, where the user can still see which row it was."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from paribus.data.dataset import Array, Integers
+from paribus.data.source import Source
+from paribus.errors import DataError
+
+_CHUNK_ROWS = 4096
+_ROWS_SHOWN = 5
+
+
+def check_labels(source: Source) -> None:
+    """Raise DataError unless there are examples and every label names a class."""
+    if len(source.y) == 0:
+        raise DataError(f"{source.origin}: there are no examples")
+    outside = np.flatnonzero((source.y < 0) | (source.y >= len(source.class_names)))
+    if len(outside):
+        raise DataError(
+            f"{source.origin}: label {source.y[outside[0]]} in {rows_text(outside)} is out of "
+            f"range; allowed: 0 to {len(source.class_names) - 1}"
+        )
+
+
+def check_examples(x: Array, rows: Integers, origin: str) -> None:
+    """Raise DataError when an example holds NaN or infinity; ``rows`` are its source's numbers."""
+    if x.size == 0:
+        raise DataError(
+            f"{origin}: the examples are empty, their array has shape {x.shape}; each needs at "
+            "least one feature or pixel"
+        )
+    if x.dtype.kind != "f":
+        return
+    bad = [
+        start + np.flatnonzero(~finite)
+        for start in range(0, len(x), _CHUNK_ROWS)
+        if not (finite := _finite(x[start : start + _CHUNK_ROWS])).all()
+    ]
+    if bad:
+        where = rows[np.concatenate(bad)]
+        raise DataError(
+            f"{origin}: NaN or infinity in {rows_text(where)} of {len(x)}; remove those rows or "
+            "fill in their values"
+        )
+
+
+def rows_text(rows: Integers) -> str:
+    """Return ``row 3``, or ``rows 3, 4, 5, 6, 7 and 12 more``."""
+    shown = ", ".join(str(row) for row in rows[:_ROWS_SHOWN])
+    more = f" and {len(rows) - _ROWS_SHOWN} more" if len(rows) > _ROWS_SHOWN else ""
+    return f"row{'s' if len(rows) > 1 else ''} {shown}{more}"
+
+
+def _finite(x: Array) -> Array:
+    return np.asarray(np.isfinite(x).reshape(len(x), -1).all(axis=1))

@@ -1,0 +1,40 @@
+"""What a source knows before its examples are read: labels, names, and how to read rows.
+
+Labels are cheap and pixels are not: rows are chosen (classes, limit) on labels alone, and only
+the chosen ones are read and decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from paribus.data.dataset import Array, Integers
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Examples that can be read.
+
+    Attributes:
+        origin: for error messages: the file or folder.
+        y: int64 [N], labels 0 … C − 1 (a class may have no example yet).
+        class_names: C names.
+        value_range: what 1.0 is in stored units.
+        read: rows (int64, sorted) → x, as in ``Dataset``.
+        groups: int64 [N], or None.
+        given_test: int64 rows of the source's own test set, or None.
+    """
+
+    origin: str
+    y: Integers
+    class_names: tuple[str, ...]
+    value_range: float
+    read: Callable[[Integers], Array]
+    groups: Integers | None = None
+    given_test: Integers | None = None
+
+
+def reader(x: Array) -> Callable[[Integers], Array]:
+    """Return a ``read`` for examples that are in memory; all rows are read without a copy."""
+    return lambda rows: x if len(rows) == len(x) else x[rows]

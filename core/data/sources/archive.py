@@ -1,0 +1,144 @@
+"""The arrays of an ``.npz`` file, headers first: what it promises is checked before it is read."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, NamedTuple, Self
+
+import numpy as np
+from numpy.lib import format as npy
+
+from paribus.data.dataset import Array
+from paribus.errors import DataError
+
+# A small compressed file can hold petabytes of zeros; nothing that fits a machine is refused.
+MAXIMUM_BYTES = 1 << 36
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+class Header(NamedTuple):
+    """Shape and type of a stored array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+class Archive:
+    """An open ``.npz`` file; a context manager. Membership and iteration are over array names.
+
+    Raises:
+        DataError: no such file, not a zip archive, damaged, or compressed in a way that NumPy
+            does not write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise DataError(f"data.path = {str(path)!r}: there is no such file")
+        with self._explained(None):
+            self._zip = zipfile.ZipFile(path)
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        for info in self._zip.infolist():
+            name = info.filename.removesuffix(".npy")
+            if name in self._members:
+                raise DataError(f"{path}: has two arrays called {name}; write the file again")
+            self._members[name] = info
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._zip.close()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def listed(self) -> str:
+        """Return the arrays' names, for error messages."""
+        return ", ".join(self._members) or "no arrays"
+
+    def header(self, name: str) -> Header:
+        """Return shape and type without reading the array.
+
+        Raises:
+            DataError: Python objects, or a size that the header and the archive disagree on.
+        """
+        with self._open(name) as file:
+            return self._header(name, file)
+
+    def read(self, name: str) -> Array:
+        """Return the array.
+
+        Raises:
+            DataError: as ``header``, and damaged contents.
+        """
+        with self._open(name) as file:
+            self._header(name, file)
+        with self._open(name) as file:
+            return np.asarray(npy.read_array(file, allow_pickle=False))
+
+    def _header(self, name: str, file: IO[bytes]) -> Header:
+        info = self._members[name]
+        version = npy.read_magic(file)
+        if version not in _HEADERS:
+            raise DataError(f"{self.path}: {name} is in npy format {version}; allowed: 1.0 and 2.0")
+        shape, _, dtype = _HEADERS[version](file)
+        if dtype.hasobject:
+            raise DataError(
+                f"{self.path}: {name} holds Python objects (dtype {dtype}), which could run code "
+                "when read; store numbers, all rows of one length"
+            )
+        promised = prod(shape) * dtype.itemsize
+        stored = info.file_size - file.tell()
+        if min(shape, default=0) < 0 or promised != stored:
+            raise DataError(
+                f"{self.path}: {name} promises an array of shape {list(shape)} and dtype {dtype} "
+                f"({promised} bytes) but holds {stored} bytes; the file is damaged"
+            )
+        if promised > MAXIMUM_BYTES:
+            raise DataError(
+                f"{self.path}: {name} would take {promised} bytes of memory; allowed: up to "
+                f"{MAXIMUM_BYTES}. Split the file"
+            )
+        return Header(tuple(shape), dtype)
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[IO[bytes]]:
+        info = self._members[name]
+        if info.compress_type not in _COMPRESSIONS or info.flag_bits & 1:
+            raise DataError(
+                f"{self.path}: {name} is encrypted or compressed in a way that NumPy does not "
+                "write; write it with numpy.savez or numpy.savez_compressed"
+            )
+        with self._explained(name), self._zip.open(info) as file:
+            yield file
+
+    @contextmanager
+    def _explained(self, name: str | None) -> Iterator[None]:
+        """Turn what a damaged file makes the readers raise into a DataError."""
+        try:
+            yield
+        except (DataError, MemoryError):
+            raise
+        except Exception as error:
+            # Damaged bytes make zipfile and NumPy raise almost anything: BadZipFile, zlib.error,
+            # NotImplementedError, SyntaxError, …
+            what = f"the array {name} " if name else ""
+            raise DataError(
+                f"{self.path}: {what}cannot be read ({error}); it must be an .npz file written by "
+                "numpy.savez or numpy.savez_compressed, complete and undamaged"
+            ) from error

@@ -1,0 +1,191 @@
+"""A folder of images: one folder per class, or train/, val/ and test/ folders of class folders.
+
+    photos/cat/1.png             photos/train/cat/1.png
+    photos/dog/2.png      or     photos/test/cat/7.png
+
+With parts, the images of test/ are the given test set, and those of val/ join the training images,
+because the spec's split draws its own. Classes are named and numbered by their folders, sorted;
+files are sorted too, so a folder gives the same rows on every machine. Hidden files are ignored;
+anything else that is not an image is an error rather than a silently smaller data set.
+
+A symbolic link is followed as long as it stays within the folder: a data set that somebody else
+packed cannot make us read the rest of the disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+
+from paribus.data.dataset import Array, Integers
+from paribus.data.decode import FORMATS, SUFFIXES, decode, probe
+from paribus.data.images import RESAMPLING
+from paribus.data.source import Source
+from paribus.errors import DataError, SpecError
+
+if TYPE_CHECKING:
+    from paribus.spec.data import Data, Image
+
+PARTS = ("train", "val", "test")
+# Pillow releases the interpreter's lock while it decodes, so threads are enough.
+_THREADS = min(8, os.cpu_count() or 1)
+
+Result = TypeVar("Result")
+
+
+class Listing(NamedTuple):
+    """Image files and their class numbers, sorted by class, then by name."""
+
+    paths: list[Path]
+    labels: list[int]
+
+
+def find(section: Data) -> Source:
+    """List the images; they are decoded when rows are read, to uint8 [n, H, W, 1 or 3].
+
+    Channels are those of ``data.image.channels``; without it 1 if all images are grey, else 3.
+    """
+    if section.path is None:
+        raise SpecError("data.source = 'image_folder' needs data.path, a folder of class folders")
+    root = Path(section.path).expanduser()
+    if not root.is_dir():
+        raise DataError(f"data.path = {str(root)!r}: there is no such folder")
+    top = _folders(root, root)
+    if not top:
+        raise DataError(
+            f"{root}: is empty; expected one folder of images per class, or train/ and test/ "
+            "folders of such folders"
+        )
+    if "train" in top and set(top) <= set(PARTS):
+        names = _class_names(root / "train", root)
+        parts = [part for part in PARTS if part in top]
+        listings = [_listing(root / part, root, names, part == "train") for part in parts]
+    else:
+        names = tuple(top)
+        parts, listings = ["all"], [_listing(root, root, names, True)]
+    paths = [path for listing in listings for path in listing.paths]
+    y = np.array([label for listing in listings for label in listing.labels], dtype=np.int64)
+    given_test = None
+    if parts[-1] == "test":
+        given_test = np.arange(len(y) - len(listings[-1].labels), len(y), dtype=np.int64)
+
+    def read(rows: Integers) -> Array:
+        return _decoded([paths[row] for row in rows], section.image)
+
+    return Source(str(root), y, names, 255.0, read, given_test=given_test)
+
+
+def _class_names(folder: Path, root: Path) -> tuple[str, ...]:
+    names = tuple(_folders(folder, root))
+    if not names:
+        raise DataError(f"{folder}: has no class folders; expected one folder of images per class")
+    return names
+
+
+def _listing(folder: Path, root: Path, names: tuple[str, ...], complete: bool) -> Listing:
+    found = _folders(folder, root)
+    unknown = [name for name in found if name not in names]
+    if unknown:
+        raise DataError(
+            f"{folder / unknown[0]}: there is no class {unknown[0]!r} in {root / 'train'}; "
+            f"allowed: {', '.join(names)}"
+        )
+    if not found:
+        raise DataError(f"{folder}: has no class folders; expected one folder of images per class")
+    listing = Listing([], [])
+    for label, name in enumerate(names):
+        images = _images(folder / name, root) if name in found else []
+        if not images and (complete or name in found):
+            raise DataError(
+                f"{folder / name}: a class folder without images; add images (formats: "
+                f"{', '.join(FORMATS)}) or remove the folder"
+            )
+        listing.paths.extend(images)
+        listing.labels.extend([label] * len(images))
+    return listing
+
+
+def _folders(folder: Path, root: Path) -> list[str]:
+    """Return the names of the folders in ``folder``, sorted; a stray file is an error."""
+    names = []
+    for path in _entries(folder, root):
+        if not path.is_dir():
+            raise DataError(
+                f"{path}: expected folders here, one per class; move the file into its class "
+                "folder, remove it, or hide it (a name that starts with a dot)"
+            )
+        names.append(path.name)
+    return names
+
+
+def _images(folder: Path, root: Path) -> list[Path]:
+    images = _entries(folder, root)
+    for path in images:
+        if path.is_dir():
+            raise DataError(
+                f"{path}: a folder within a class folder, which holds images only; parts of the "
+                f"data must be called {', '.join(PARTS)}"
+            )
+        if path.suffix.lower() not in SUFFIXES:
+            raise DataError(
+                f"{path}: not an image that can be read; allowed: "
+                f"{', '.join(sorted(SUFFIXES))}. Convert, remove or hide it (a name that starts "
+                "with a dot)"
+            )
+    return images
+
+
+def _entries(folder: Path, root: Path) -> list[Path]:
+    try:
+        paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        for path in paths:
+            if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+                raise DataError(
+                    f"{path}: a symbolic link that leads out of {root}; copy the images into the "
+                    "folder instead"
+                )
+            if not path.exists():
+                raise DataError(f"{path}: a symbolic link that leads nowhere; remove it")
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{folder}: cannot be listed ({error})") from error
+    return paths
+
+
+def _decoded(paths: Sequence[Path], section: Image) -> Array:
+    probes = _parallel(probe, paths)
+    channels = section.channels or (1 if all(found.grey for found in probes) else 3)
+    size = section.size or probes[0].size
+    if section.size is None:
+        for path, found in zip(paths, probes, strict=True):
+            if found.size != size:
+                raise DataError(
+                    f"{path} is {found.size[0]}×{found.size[1]}, but {paths[0]} is "
+                    f"{size[0]}×{size[1]} (height×width); set data.image.size to resize all "
+                    "images to one size"
+                )
+    images = np.empty((len(paths), *size, channels), dtype=np.uint8)
+    resampling = RESAMPLING[section.interpolation]
+
+    def place(row: int) -> None:
+        images[row] = decode(paths[row], channels, size, resampling)
+
+    _parallel(place, range(len(paths)))
+    return images
+
+
+Item = TypeVar("Item")
+
+
+def _parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Map over items in threads; the first error, in the items' order, ends it."""
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        return list(pool.map(function, items))
+    finally:
+        # Without this, an error in the first image would wait for all the others.
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,176 @@
+"""Arrays in an ``.npz`` file: x and y, or x_train, y_train, x_test, y_test (and x_val, y_val).
+
+The file is data and stays data: no pickled object is ever opened. It is read as the zip archive
+that it is, each array's header first, so that a type, shape or size that cannot be right is
+refused before memory is taken for it. Validation rows of the file join the training rows, because
+the spec's split draws its own.
+
+Arrays:
+    x                uint8 or float [N, H, W, channels] or [N, H, W]: images, uint8 as 0 … 255,
+                     floats as 0 … 1; any number [N, features]: a table
+    y                whole numbers [N], 0 … C − 1
+    class_names      text [C], if there
+    GROUPS           whole numbers or text [N], where data.groups = "GROUPS"; with separate parts
+                     they are GROUPS_train, GROUPS_test, …
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from paribus.data.checks import rows_text
+from paribus.data.dataset import Array, Integers
+from paribus.data.source import Source, reader
+from paribus.data.sources.archive import Archive
+from paribus.errors import DataError, SpecError, nearest
+
+if TYPE_CHECKING:
+    from paribus.spec.data import Data
+
+PARTS = ("train", "val", "test")
+MAXIMUM_CLASSES = 1 << 16
+
+
+def find(section: Data) -> Source:
+    """Return the file's examples, as they are stored."""
+    if section.path is None:
+        raise SpecError("data.source = 'npz' needs data.path, the .npz file")
+    path = Path(section.path).expanduser()
+    with Archive(path) as archive:
+        suffixes = _suffixes(archive)
+        _check_shapes(archive, suffixes)
+        ys = [_labels(archive, f"y{suffix}") for suffix in suffixes]
+        y = np.concatenate(ys)
+        groups = None if section.groups is None else _groups(archive, section.groups, suffixes, ys)
+        names = _names(archive, y)
+        parts = [archive.read(f"x{suffix}") for suffix in suffixes]
+        x = _examples(parts[0] if len(parts) == 1 else np.concatenate(parts))
+    given_test = None
+    if suffixes[-1] == "_test":
+        given_test = np.arange(len(y) - len(ys[-1]), len(y), dtype=np.int64)
+    value_range = 255.0 if x.dtype == np.uint8 else 1.0
+    return Source(str(path), y, names, value_range, reader(x), groups, given_test)
+
+
+def _suffixes(archive: Archive) -> list[str]:
+    """Return the endings of the file's parts, the test set last."""
+    found = [f"_{part}" for part in PARTS if f"x_{part}" in archive]
+    if "x" in archive and found:
+        raise DataError(
+            f"{archive.path}: has both x and x{found[0]}, so it is unclear which is meant; keep "
+            "either x and y, or x_train, y_train, x_test, y_test"
+        )
+    if "x" in archive:
+        found = [""]
+    elif "_train" not in found:
+        raise DataError(
+            f"{archive.path}: has {archive.listed()}; expected x and y, or x_train, y_train, "
+            "x_test, y_test"
+        )
+    for suffix in found:
+        if f"y{suffix}" not in archive:
+            raise DataError(
+                f"{archive.path}: has x{suffix} but not y{suffix}, the labels; it has "
+                f"{archive.listed()}"
+            )
+    return found
+
+
+def _check_shapes(archive: Archive, suffixes: list[str]) -> None:
+    first_shape, first_type = archive.header(f"x{suffixes[0]}")
+    for suffix in suffixes:
+        shape, dtype = archive.header(f"x{suffix}")
+        labels = archive.header(f"y{suffix}").shape
+        where = f"{archive.path}: x{suffix} has shape {list(shape)}"
+        if dtype.kind not in "uifb":
+            raise DataError(f"{where} and dtype {dtype}; allowed: numbers (uint8, float32, …)")
+        if len(shape) not in (2, 3, 4):
+            raise DataError(
+                f"{where}; allowed: [N, features], [N, height, width] or "
+                "[N, height, width, channels]"
+            )
+        if len(shape) > 2 and dtype != np.uint8 and dtype.kind != "f":
+            raise DataError(f"{where} and dtype {dtype}; images must be uint8 or float")
+        if len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 2, 3, 4):
+            raise DataError(
+                f"{where}, which looks channels-first; store images as [N, height, width, "
+                "channels], for example with x.transpose(0, 2, 3, 1)"
+            )
+        if labels != shape[:1]:
+            raise DataError(
+                f"{where} and y{suffix} has shape {list(labels)}; y must hold one label for each "
+                f"of the {shape[0]} examples"
+            )
+        if shape[1:] != first_shape[1:] or dtype != first_type:
+            raise DataError(
+                f"{where} and dtype {dtype}, but x{suffixes[0]} has shape {list(first_shape)} and "
+                f"dtype {first_type}; examples of all parts must be alike"
+            )
+
+
+def _labels(archive: Archive, key: str) -> Integers:
+    dtype = archive.header(key).dtype
+    if dtype.kind not in "ui":
+        raise DataError(
+            f"{archive.path}: {key} has dtype {dtype}; labels must be whole numbers from 0 "
+            "(an integer dtype), with their names in class_names"
+        )
+    stored = archive.read(key)
+    outside = np.flatnonzero((stored < 0) | (stored >= MAXIMUM_CLASSES))
+    if len(outside):
+        raise DataError(
+            f"{archive.path}: label {stored[outside[0]]} in {rows_text(outside)} of {key} is out "
+            f"of range; allowed: 0 to one less than the number of classes (up to "
+            f"{MAXIMUM_CLASSES})"
+        )
+    return stored.astype(np.int64)
+
+
+def _names(archive: Archive, y: Integers) -> tuple[str, ...]:
+    if "class_names" not in archive:
+        return tuple(str(label) for label in range(int(y.max(initial=-1)) + 1))
+    shape, dtype = archive.header("class_names")
+    if dtype.kind != "U" or len(shape) != 1:
+        raise DataError(
+            f"{archive.path}: class_names has dtype {dtype} and shape {list(shape)}; expected one "
+            "text per class, for example np.array(['cat', 'dog'])"
+        )
+    names = tuple(str(name) for name in archive.read("class_names"))
+    if len(set(names)) < len(names):
+        raise DataError(f"{archive.path}: class_names has a name twice: {', '.join(names)}")
+    return names
+
+
+def _groups(archive: Archive, key: str, suffixes: list[str], ys: list[Integers]) -> Integers:
+    parts = []
+    for suffix, y in zip(suffixes, ys, strict=True):
+        name = f"{key}{suffix}"
+        if name not in archive:
+            raise DataError(
+                f"data.groups = {key!r}: {archive.path} has no array {name}; it has "
+                f"{archive.listed()}.{nearest(name, archive)}"
+            )
+        shape, dtype = archive.header(name)
+        if dtype.kind not in "uiU" or shape != y.shape:
+            raise DataError(
+                f"{archive.path}: {name} has shape {list(shape)} and dtype {dtype}; expected one "
+                f"whole number or text for each of the {len(y)} examples"
+            )
+        parts.append(archive.read(name))
+    return np.unique(np.concatenate(parts), return_inverse=True)[1].astype(np.int64)
+
+
+def _examples(x: Array) -> Array:
+    """Return images with a channel axis and tables in a float type, in the machine's byte order."""
+    if x.ndim == 3:
+        x = x[..., np.newaxis]
+    if x.ndim == 4 and x.dtype == np.uint8:
+        return x
+    # Small whole numbers, half and single precision are exact in float32; the rest need float64.
+    exact = np.result_type(x.dtype, np.float32) if x.dtype.kind != "b" else np.dtype(np.float32)
+    if exact.itemsize > 8:
+        raise DataError(f"x has dtype {x.dtype}; allowed: up to float64")
+    return np.ascontiguousarray(x, dtype=exact.newbyteorder("="))
