@@ -167,5 +167,5 @@ class Epoch:
 def _at(augmentation: Augmentation | None, position: Integers) -> Augmentation | None:
     if augmentation is None:
         return None
-    arrays: Mapping[str, np.ndarray] = vars(augmentation)  # type: ignore[type-arg]
+    arrays: Mapping[str, np.ndarray] = vars(augmentation)
     return Augmentation(**{name: array[position] for name, array in arrays.items()})

@@ -79,7 +79,7 @@ class TrainPlan:
     @property
     def steps(self) -> int:
         """K."""
-        return self.indices.shape[0]
+        return int(self.indices.shape[0])
 
     @property
     def full(self) -> bool:

@@ -92,7 +92,7 @@ class Result:
 
     def predict(self, x: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Return the most probable labels; int64 [N]. See ``logits``."""
-        return self.logits(x).argmax(axis=1).astype(np.int64)
+        return np.asarray(self.logits(x).argmax(axis=1), dtype=np.int64)
 
     def native(self) -> Any:
         """Return the framework's own object with the trained weights, to keep working with."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -104,13 +104,13 @@ def load(path: Path) -> dict[str, Array]:
 
 
 def fingerprint(tensors: Mapping[str, Array]) -> str:
-    """Return a short hash of names, shapes, dtypes and every bit of the values."""
-    value = 0
+    """Return the SHA-256 of names, shapes, dtypes and every bit of the values, in hexadecimal."""
+    digest = sha256()
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
-        value = crc32(f"{name}{array.shape}{array.dtype}".encode(), value)
-        value = crc32(array.tobytes(), value)
-    return f"{value:08x}"
+        digest.update(f"{name}{array.shape}{array.dtype}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _listed(names: list[str]) -> str:

@@ -60,7 +60,9 @@ class Experiment:
 
     def dataset(self, section: Data) -> Dataset:
         """Return the examples of a data section, read once for all sections that agree on them."""
-        key = section.model_dump_json(exclude={"split", "transform"})
+        # `limit` chooses by the split's seed, so that is part of what the examples are.
+        key = section.model_dump_json(exclude={"split": True, "transform": True})
+        key += str(section.split.seed)
         if key not in self._datasets:
             self._datasets[key] = datasets.load(section, self.spec.seed)
         return self._datasets[key]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from paribus import weights
 from paribus.data import Fold
 from paribus.errors import NonFiniteLoss, RunError
 from paribus.metrics import mean_and_standard_error
@@ -108,6 +109,7 @@ def _score(
             "fold": fold.fold,
             "train_examples": len(fold.train),
             "validation_examples": len(fold.validation),
+            "rows": weights.fingerprint({"train": fold.train, "validation": fold.validation}),
         }
         labels = {
             "step": "select",

@@ -1,0 +1,134 @@
+"""Every row trains once per epoch, in the order of the seed, however an epoch is cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paribus.batches import Schedule
+from paribus.errors import SpecError
+from paribus.plan import Augmentation, Preprocess
+from paribus.spec.training import Recipe
+
+
+def schedule(rows: int, seed: int = 0, augment=None, **recipe) -> Schedule:
+    return Schedule(
+        Recipe.model_validate(recipe),
+        recipe.get("epochs", 3),
+        np.arange(rows, dtype=np.int64) * 10,
+        seed,
+        "test",
+        Preprocess(),
+        augment or (lambda epoch, count: None),
+    )
+
+
+def real_rows(plan) -> list[list[int]]:
+    """Row numbers of each step, padding left out."""
+    return [
+        [
+            int(plan.indices[k, s, i])
+            for s in range(plan.counts.shape[1])
+            for i in range(plan.counts[k, s])
+        ]
+        for k in range(plan.steps)
+    ]
+
+
+def steps_of(epoch, per_epoch: int, limit: int) -> list[list[int]]:
+    steps, start = [], 0
+    while start < per_epoch:
+        plan = epoch.plan(start, limit)
+        steps += real_rows(plan)
+        start += plan.steps
+    return steps
+
+
+sizes = st.tuples(st.integers(2, 200), st.integers(1, 64), st.integers(1, 8)).filter(
+    lambda t: t[2] <= t[1]
+)
+
+
+@given(sizes, st.integers(1, 20), st.integers(0, 5))
+def test_an_epoch_holds_every_row_once_however_it_is_cut(size, limit, number):
+    rows, batch, shards = size
+    work = schedule(rows, batch_size=batch, shards=shards)
+    steps = steps_of(work.epoch(number), work.steps_per_epoch, limit)
+    flat = [row for step in steps for row in step]
+    dropped = rows % batch if rows % batch == 1 and batch > 1 else 0
+    assert len(flat) == len(set(flat)) == rows - dropped
+    assert steps == steps_of(work.epoch(number), work.steps_per_epoch, 1)
+
+
+@given(sizes)
+def test_weights_sum_to_one_in_every_step_and_padding_weighs_nothing(size):
+    rows, batch, shards = size
+    work = schedule(rows, batch_size=batch, shards=shards)
+    start = 0
+    while start < work.steps_per_epoch:
+        plan = work.epoch(0).plan(start, 100)
+        assert plan.weights.sum(axis=(1, 2)) == pytest.approx(1.0)
+        padded = np.arange(plan.indices.shape[2]) >= plan.counts[:, :, None]
+        assert (plan.weights[padded] == 0).all()
+        assert (plan.counts >= 1).all()
+        start += plan.steps
+
+
+def test_shards_are_consecutive_parts_of_the_same_batch():
+    whole = schedule(64, batch_size=16, shards=1).epoch(2).plan(0, 4)
+    parts = schedule(64, batch_size=16, shards=4).epoch(2).plan(0, 4)
+    assert parts.indices.shape == (4, 4, 4)
+    assert (parts.indices.reshape(4, 1, 16) == whole.indices).all()
+
+
+def test_gradient_descent_takes_one_step_over_all_rows_per_epoch():
+    work = schedule(103, batch_size=32, optimizer="gradient_descent")
+    plan = work.epoch(0).plan(0, 10)
+    assert plan.steps == work.steps_per_epoch == 1
+    assert plan.counts.tolist() == [[26, 26, 26, 25]]
+    assert sorted(real_rows(plan)[0]) == [10 * i for i in range(103)]
+    assert np.unique(plan.weights[plan.weights > 0]) == pytest.approx([1 / 103])
+
+
+def test_a_last_batch_can_be_dropped_and_one_row_always_is():
+    assert schedule(70, batch_size=32).sizes == (32, 32, 6)
+    assert schedule(70, batch_size=32, last_batch="drop").sizes == (32, 32)
+    assert schedule(65, batch_size=32).sizes == (32, 32)
+
+
+def test_no_step_at_all_is_an_error_that_says_what_to_change():
+    with pytest.raises(SpecError, match="batch_size = 32"):
+        schedule(20, batch_size=32, last_batch="drop")
+
+
+def test_epochs_differ_and_seeds_differ():
+    first = steps_of(schedule(64, batch_size=16).epoch(0), 4, 4)
+    assert first != steps_of(schedule(64, batch_size=16).epoch(1), 4, 4)
+    assert first != steps_of(schedule(64, 1, batch_size=16).epoch(0), 4, 4)
+
+
+def test_each_row_keeps_its_own_draws_however_the_epoch_is_cut():
+    def augment(epoch: int, count: int) -> Augmentation:
+        position = np.arange(count, dtype=np.int64)
+        flips = position % 2 == 0
+        return Augmentation(position, position + 1, flips, ~flips)
+
+    work = schedule(50, batch_size=8, shards=2, augment=augment)
+    epoch = work.epoch(0)
+    drawn = {}
+    start = 0
+    while start < work.steps_per_epoch:
+        plan = epoch.plan(start, 3)
+        for k, s, i in np.ndindex(plan.indices.shape):
+            if i < plan.counts[k, s]:
+                drawn[int(plan.indices[k, s, i])] = int(plan.augmentation.top[k, s, i])
+        start += plan.steps
+    assert [drawn[int(row)] for row in epoch.order] == list(range(50))
+
+
+def test_learning_rates_continue_over_epochs():
+    work = schedule(64, batch_size=16, epochs=5, schedule={"name": "linear", "final": 0.0})
+    rates = [rate for e in range(5) for rate in work.epoch(e).plan(0, 10).scalars["learning_rate"]]
+    assert rates == pytest.approx([0.01 * (1 - t / 20) for t in range(20)])
