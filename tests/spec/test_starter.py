@@ -98,13 +98,17 @@ def test_the_schema_names_shorthand_and_defaults() -> None:
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,5}", fullmatch=True)
 RATE = st.floats(1e-6, 1e6)
 PART = st.floats(0, 0.99)
-OPTIMIZERS = st.one_of(
+# what does not say its name takes over the spec's, whose keys a candidate cannot know
+NAMED_OPTIMIZERS = st.one_of(
     st.sampled_from(["sgd", "adam", "adamw", "rmsprop", "gradient_descent"]),
     st.fixed_dictionaries(
         {"name": st.sampled_from(["adam", "adamw"])},
         optional={"learning_rate": RATE, "beta1": PART, "epsilon": st.floats(1e-12, 1)},
     ),
-    st.fixed_dictionaries({}, optional={"learning_rate": RATE, "momentum": PART}),
+    st.fixed_dictionaries({"name": st.just("sgd")}, optional={"momentum": PART}),
+)
+OPTIMIZERS = NAMED_OPTIMIZERS | st.fixed_dictionaries(
+    {}, optional={"learning_rate": RATE, "momentum": PART}
 )
 SCHEDULES = st.one_of(
     st.sampled_from(["constant", "step", "linear", "cosine"]),
@@ -149,7 +153,9 @@ CANDIDATES = st.lists(
         {"name": NAMES},
         optional={
             "model": MODELS,
-            "finetune": st.fixed_dictionaries({}, optional=RECIPES),
+            "finetune": st.fixed_dictionaries(
+                {}, optional={**RECIPES, "optimizer": NAMED_OPTIMIZERS}
+            ),
             "data": st.just({"image": {"channels": None}}),
         },
     ),
