@@ -15,7 +15,7 @@ from paribus.spec.dump import tree_of
 from paribus.spec.merge import DISCRIMINATORS, difference, merge, ordered, set_path
 from paribus.spec.prepare import attempt, prepared
 from paribus.spec.problems import nearest_key, refuse
-from paribus.spec.sections import VARIABLE, Range, Spec
+from paribus.spec.sections import VARIABLE, Candidate, Range, Spec
 from paribus.spec.tree import Path, Tree, parse, plain, quote, show
 
 
@@ -72,9 +72,10 @@ def _accepted(spec: Spec | None, lines: list[str], label: str) -> Spec:
 
 def _base(spec: Spec) -> Tree:
     """Return the tree to change: one candidate is enough to be valid, and quick to validate."""
-    tree = tree_of(spec)
     if spec.select is not None:
-        tree["select"]["candidates"] = [{"name": "variant"}]
+        alone = spec.select.model_copy(update={"candidates": [Candidate(name="variant")]})
+        spec = spec.model_copy(update={"select": alone})
+    tree = tree_of(spec)
     if spec.pretrain.data is not None:
         # completed again afterwards, so that a change of [data] reaches it
         tree["pretrain"]["data"] = difference(tree["data"], tree["pretrain"]["data"])
