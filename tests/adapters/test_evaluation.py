@@ -9,6 +9,7 @@ import reference
 from labs import Lab
 
 from paribus import weights
+from paribus.errors import DataError
 
 
 def test_sums_are_those_of_the_predicted_logits(lab: Lab) -> None:
@@ -74,3 +75,14 @@ def test_looking_changes_nothing(lab: Lab) -> None:
         session.train_steps(handle, second).result()
         ends.append(weights.fingerprint(session.export_weights()))
     assert ends[0] == ends[1]
+
+
+def test_data_without_labels_can_only_be_predicted(lab: Lab) -> None:
+    network = cases.CNN
+    session = lab.session(network, cases.task(network))
+    session.import_weights(cases.tensors(network))
+    handle = session.put(cases.stored(network, 8), None)
+    with pytest.raises(DataError, match="labels"):
+        session.evaluate(handle, cases.eval_plan(8, 4))
+    with pytest.raises(DataError, match="labels"):
+        session.train_steps(handle, cases.train_plan(cases.batches(1, 1, 4, 8))).result()

@@ -13,6 +13,7 @@ from labs import Lab
 
 from paribus.adapter import Session
 from paribus.architectures import Network
+from paribus.errors import Unsupported
 
 # Sums of the same float64 numbers in another order.
 CLOSE = 1e-12
@@ -124,3 +125,25 @@ def test_padding_rows_do_not_enter_the_statistics(lab: Lab) -> None:
         session.train_steps(handle, cases.train_plan(indices, counts=counts)).result()
         ends.append(session.export_weights())
     assert cases.distance(ends[0], ends[1]) <= CLOSE
+
+
+def test_one_value_per_channel_has_no_variance_and_is_refused(lab: Lab) -> None:
+    """ResNet-18 ends in 1×1 maps on 32×32 images; one example leaves BatchNorm one value."""
+    network = cases.RESNET
+    session = lab.session(network, cases.task(network))
+    session.import_weights(cases.tensors(network))
+    handle = session.put(cases.stored(network, 4), cases.labels(network, 4))
+    scaling = cases.scaling(network)
+    plan = cases.train_plan([[[0, 1], [2, 2]]], counts=[[2, 1]], preprocess=scaling)
+    with pytest.raises(Unsupported, match="one example"):
+        session.train_steps(handle, plan).result()
+
+
+def test_one_example_is_enough_where_batch_norm_is_frozen(lab: Lab) -> None:
+    network = cases.CNN
+    session = lab.session(network, cases.task(network, freeze="body"))
+    session.import_weights(cases.tensors(network))
+    handle = session.put(cases.stored(network, 4), cases.labels(network, 4))
+    parts = [session.gradients(handle, cases.train_plan([[[row]]]))[0] for row in (0, 1)]
+    losses = session.train_steps(handle, cases.train_plan([[[0], [1]]])).result().losses
+    assert losses == pytest.approx([sum(parts) / 2], rel=CLOSE)

@@ -107,6 +107,13 @@ def test_unfitting_optimizer_state_is_refused(lab: Lab) -> None:
         session.import_optimizer({"mean": state["mean"], "square": without})
 
 
+def test_a_rule_without_state_has_no_slots(lab: Lab) -> None:
+    session = lab.session(cases.CNN, cases.task(cases.CNN, "sgd"))
+    session.import_weights(cases.tensors(cases.CNN))
+    assert session.export_optimizer() == {}
+    session.import_optimizer({})
+
+
 def _train(lab: Lab, steps: int, rule: str = "sgd_momentum", first_step: int = 1) -> None:
     session = lab.session(cases.CNN, cases.task(cases.CNN, rule))
     handle = session.put(cases.stored(cases.CNN, 24), cases.labels(cases.CNN, 24))
