@@ -1,0 +1,119 @@
+"""The TensorFlow adapter's descriptor: what it can do, said without importing TensorFlow.
+
+The adapter trains Keras models with an update and a loop of paribus's own, so everything that a
+framework could silently choose (momentum's form, epsilons, BatchNorm's variance, padding) is
+core's. Keras contributes the container: variables, and the ``keras.Model`` that the user keeps.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from paribus.adapter import Backend, Capabilities, Numerics, Precision, Session, Task
+from paribus.architectures import Network
+from paribus.errors import BackendError, BackendMissing, DeviceMissing, Unsupported, nearest
+from paribus.optimizers import RULES
+
+
+class TensorFlowBackend(Backend):
+    """Keras 3 models on TensorFlow, on a CPU or on CUDA devices."""
+
+    name = "tensorflow"
+    title = "TensorFlow"
+    packages = ("tensorflow", "keras")
+    install = "pip install 'paribus[tensorflow]'"
+    capabilities = Capabilities(
+        operations=frozenset(
+            {"conv2d", "batch_norm", "linear", "relu", "tanh", "max_pool2d"}
+            | {"global_avg_pool", "flatten", "add"}
+        ),
+        rules=frozenset(RULES),
+        precisions=frozenset({"float32", "float64", "bfloat16"}),
+        device_types=frozenset({"cpu", "cuda"}),
+    )
+
+    def available(self) -> str | None:
+        """Return None when both packages are there, else the reason."""
+        missing = [name for name in self.packages if find_spec(name) is None]
+        return f"{' and '.join(missing)} not installed" if missing else None
+
+    def devices(self) -> list[str]:
+        """Return ``cuda:0``, ``cuda:1``, …, ``cpu``."""
+        count = len(self._tensorflow().config.list_physical_devices("GPU"))
+        return [*(f"cuda:{index}" for index in range(count)), "cpu"]
+
+    def open(
+        self,
+        network: Network,
+        task: Task,
+        *,
+        device: str,
+        precision: Precision,
+        numerics: Numerics,
+    ) -> Session:
+        """Open a session; see ``paribus.adapter.Backend.open``."""
+        known = self.devices()
+        if device not in known:
+            raise DeviceMissing(
+                f"backend tensorflow: no device {device!r} on this machine; "
+                f"allowed: {', '.join(known)}.{nearest(device, known)}"
+            )
+        self._require("precision", {precision}, self.capabilities.precisions)
+        self._require("update rule", {task.rule}, self.capabilities.rules)
+        operations = {node.op for node in network.nodes}
+        self._require("operation", operations, self.capabilities.operations)
+        from paribus.backends.tensorflow.engine import TensorFlowSession
+
+        return TensorFlowSession(network, task, device, precision, numerics)
+
+    def _require(self, what: str, wanted: set[str], able: frozenset[str]) -> None:
+        for value in sorted(wanted - able):
+            raise Unsupported(
+                f"backend tensorflow cannot honour {what} {value!r}; "
+                f"allowed: {', '.join(sorted(able))}.{nearest(value, able)}"
+            )
+
+    def _tensorflow(self) -> Any:
+        reason = self.available()
+        if reason:
+            raise BackendMissing(f"backend tensorflow: {reason}; install it with: {self.install}")
+        if "keras" not in sys.modules:
+            with _environment(KERAS_BACKEND="tensorflow"):
+                import keras
+        import keras
+        import tensorflow as tf
+
+        if keras.config.backend() != "tensorflow":
+            raise BackendError(
+                f"Keras was imported in this process with its {keras.config.backend()!r} backend, "
+                "and Keras cannot change that; paribus needs 'tensorflow'. Set the environment "
+                "variable KERAS_BACKEND=tensorflow before Keras is imported, or run paribus in a "
+                "process of its own"
+            )
+        return tf
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Set variables that the frameworks read once, at import, and put the user's back."""
+    # TensorFlow logs what it found on the machine at every start, and calls a missing GPU an
+    # error; what is wrong for us it raises.
+    values.setdefault("TF_CPP_MIN_LOG_LEVEL", os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"))
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+backend = TensorFlowBackend()

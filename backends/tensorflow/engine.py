@@ -1,0 +1,256 @@
+"""The session: variables and slots, and NumPy on either side of the traced functions.
+
+The Keras model is the container of the variables. Step counts, data sets, learning rates and
+hyperparameters are arguments of the traced functions, so that a search over them traces once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from paribus import weights
+from paribus.adapter import Array, Numerics, Precision, Session, Task, Tensors
+from paribus.architectures import Network
+from paribus.backends.tensorflow import models
+from paribus.backends.tensorflow.inputs import Layout, draws_of
+from paribus.backends.tensorflow.steps import Batches, Inputs, Steps
+from paribus.backends.tensorflow.tracing import Traces
+from paribus.errors import DataError, Unsupported, WeightsError
+from paribus.optimizers import RULES
+from paribus.plan import EvalPlan, Preprocess, StepResults, Sums, TrainPlan
+
+
+class Handle(NamedTuple):
+    """Examples on the device: ``x`` as stored, ``y`` int64 [N]; ``labelled`` if y was given."""
+
+    x: Any
+    y: Any
+    labelled: bool
+
+
+class UnderWay:
+    """K steps under way; implements ``paribus.adapter.Pending``."""
+
+    def __init__(self, rows: Any, norms: bool) -> None:
+        self._rows, self._norms = rows, norms
+
+    def result(self) -> StepResults:
+        """Wait and return losses float64 [K] and, where asked for, norms float64 [K]."""
+        rows = self._rows.numpy()
+        return StepResults(rows[:, 0].copy(), rows[:, 1].copy() if self._norms else None)
+
+
+class TensorFlowSession(Session):
+    """See ``paribus.adapter.Session``."""
+
+    def __init__(
+        self, network: Network, task: Task, device: str, precision: Precision, numerics: Numerics
+    ) -> None:
+        self._network, self._task = network, task
+        operations = {node.op for node in network.nodes}
+        strict = numerics == "strict"
+        # XLA makes one kernel of a small network's step, but its convolutions on a CPU are an
+        # order of magnitude slower than TensorFlow's.
+        xla = not strict and not operations & {"conv2d", "batch_norm"}
+        place = device.replace("cuda", "GPU").upper()
+        self._traces = Traces(place, strict=strict, xla=xla)
+        self._numpy = np.dtype("float64" if precision == "float64" else "float32")
+        with self._traces.computing():
+            self._model, self._places = models.build(network, self._numpy.name)
+            variables = {name: place.variable for name, place in self._places.items()}
+            rule = RULES[task.rule]
+            slots = {
+                name: tuple(tf.Variable(tf.zeros_like(variables[name])) for _ in rule.slots)
+                for name in task.trainable
+            }
+        dtype = tf.as_dtype(self._numpy)
+        products = tf.bfloat16 if precision == "bfloat16" else dtype
+        self._steps = Steps(network, task, variables, slots, dtype, products)
+        frozen = task.frozen_norms(network)
+        moving = [n for n in network.nodes if n.op == "batch_norm" and n.name not in frozen]
+        self._moves = bool(moving)
+        # These see one value per channel and example.
+        self._pointwise = [node.name for node in moving if prod(node.shape[1:]) == 1]
+
+    def import_weights(self, tensors: Tensors) -> None:
+        """Assign every variable; slots become zero."""
+        weights.check(tensors, weights.shapes(self._network))
+        with self._traces.computing():
+            for name, place in self._places.items():
+                place.variable.assign(place.native(tensors[name]))
+            for slots in self._steps.slots.values():
+                for slot in slots:
+                    slot.assign(tf.zeros_like(slot))
+
+    def export_weights(self) -> dict[str, Array]:
+        """Return copies of all canonical tensors."""
+        return {n: place.canonical(place.variable.numpy()) for n, place in self._places.items()}
+
+    def import_optimizer(self, slots: Mapping[str, Tensors]) -> None:
+        """Assign every slot."""
+        names = RULES[self._task.rule].slots
+        if set(slots) != set(names):
+            raise WeightsError(
+                f"optimizer state has slots {sorted(slots)}; rule {self._task.rule!r} has "
+                f"{sorted(names)}"
+            )
+        shapes = {name: self._network.tensors[name].shape for name in self._task.trainable}
+        for name in names:
+            weights.check(slots[name], shapes, f"optimizer slot {name!r}")
+        with self._traces.computing():
+            for name in self._task.trainable:
+                for slot, variable in zip(names, self._steps.slots[name], strict=True):
+                    variable.assign(self._places[name].native(slots[slot][name]))
+
+    def export_optimizer(self) -> dict[str, dict[str, Array]]:
+        """Return copies of all slots."""
+        return {
+            slot: {
+                name: self._places[name].canonical(self._steps.slots[name][index].numpy())
+                for name in self._task.trainable
+            }
+            for index, slot in enumerate(RULES[self._task.rule].slots)
+        }
+
+    def put(self, x: Array, y: npt.NDArray[np.int64] | None) -> Handle:
+        """Copy examples to the device as they are."""
+        with self._traces.computing():
+            labels = np.zeros(len(x), np.int64) if y is None else y
+            return Handle(tf.constant(x), tf.constant(labels, tf.int64), y is not None)
+
+    def train_steps(self, handle: Handle, plan: TrainPlan) -> UnderWay:
+        """Start K steps in one call of a traced function."""
+        columns = [plan.scalars[name] for name in self._steps.scalar_names()]
+        shards, sliced = plan.indices.shape[1], self._sliced(plan)
+        rows = self._call(
+            ("train", shards, sliced),
+            lambda layout: self._steps.train(layout, shards, sliced),
+            self._inputs(handle, plan.preprocess, labels=True),
+            plan,
+            self._batches(plan),
+            np.stack(columns, axis=1).astype(self._numpy),
+            np.int32(plan.steps),
+            # A limit of no steps.
+            idle=lambda *given: (*given[:-1], tf.zeros_like(given[-1])),
+        )
+        return UnderWay(rows, self._task.norms)
+
+    def gradients(self, handle: Handle, plan: TrainPlan) -> tuple[float, dict[str, Array]]:
+        """Return the first step's loss and gradients."""
+        shards, sliced = plan.indices.shape[1], self._sliced(plan)
+        loss, found = self._call(
+            ("gradients", shards, sliced),
+            lambda layout: self._steps.gradients(layout, shards, sliced),
+            self._inputs(handle, plan.preprocess, labels=True),
+            plan,
+            Batches(*(array[0] for array in self._batches(plan))),
+        )
+        return float(loss), {n: self._places[n].canonical(g.numpy()) for n, g in found.items()}
+
+    def evaluate(self, handle: Handle, plan: EvalPlan) -> Sums:
+        """Return the sums over all batches, from one call of a traced function."""
+        loss, correct = self._call(
+            ("evaluate",),
+            self._steps.evaluate,
+            self._inputs(handle, plan.preprocess, labels=True),
+            plan,
+            plan.indices,
+            plan.counts.astype(np.int32),
+        )
+        return Sums(float(loss), int(correct), int(plan.counts.sum()))
+
+    def predict(self, handle: Handle, plan: EvalPlan) -> Array:
+        """Return the real rows' logits."""
+        return self.forward(handle, plan, training=False)
+
+    def forward(self, handle: Handle, plan: EvalPlan, *, training: bool) -> Array:
+        """Return the real rows' logits, batch by batch."""
+        inputs = self._inputs(handle, plan.preprocess, labels=False)
+        batches = [
+            self._call(
+                ("logits", training),
+                lambda layout: self._steps.logits(layout, training),
+                inputs,
+                plan,
+                indices[:count],
+            )
+            for indices, count in zip(plan.indices, plan.counts, strict=True)
+        ]
+        return np.concatenate([logits.numpy() for logits in batches])
+
+    def native(self) -> Any:
+        """Return the ``keras.Model``; it holds this session's own variables.
+
+        Images go in as [n, height, width, channels], preprocessed; logits come out.
+        """
+        return self._model
+
+    def save_native(self, folder: Path) -> Path:
+        """Write ``model.keras``, which ``keras.saving.load_model`` reads; return its path."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path, staged = folder / "model.keras", folder / "partial.keras"
+        with self._traces.computing():
+            self._model.save(staged)
+        staged.replace(path)
+        return path
+
+    def close(self) -> None:
+        """Let go of everything; a model that ``native`` returned lives on with its user."""
+        self._traces.clear()
+        self._places, self._model = {}, None
+        self._steps = replace(self._steps, variables={}, slots={})
+
+    def _inputs(self, handle: Handle, preprocess: Preprocess, *, labels: bool) -> Inputs:
+        if labels and not handle.labelled:
+            raise DataError(
+                "this data was put on the device without labels; training and evaluation need "
+                "them. Call put(x, y) with y int64 [N]"
+            )
+        rows = [
+            np.broadcast_to(np.asarray(values, self._numpy), handle.x.shape[-1])
+            for values in (preprocess.scale, preprocess.shift)
+        ]
+        return Inputs(handle.x, handle.y, np.stack(rows))
+
+    def _batches(self, plan: TrainPlan) -> Batches:
+        if self._pointwise and bool((plan.counts == 1).any()):
+            raise Unsupported(
+                f"a shard of one example: {self._pointwise[0]!r} sees one value per channel, which "
+                "has no variance to normalise with; choose a batch size or number of shards that "
+                "leaves no single example, or larger images"
+            )
+        return Batches(
+            plan.indices,
+            plan.counts.astype(np.int32),
+            plan.weights.astype(self._numpy),
+            draws_of(plan.augmentation, plan.indices.shape),
+        )
+
+    def _sliced(self, plan: TrainPlan) -> bool:
+        """Whether padding must be cut off: only BatchNorm's moments would see its rows."""
+        return self._moves and not plan.full
+
+    def _call(
+        self,
+        key: tuple[Any, ...],
+        make: Callable[[Layout], Callable[..., Any]],
+        inputs: Inputs,
+        plan: TrainPlan | EvalPlan,
+        *arguments: Any,
+        idle: Callable[..., tuple[Any, ...]] | None = None,
+    ) -> Any:
+        augmentation = plan.augmentation if isinstance(plan, TrainPlan) else None
+        layout = Layout.of(plan.preprocess, tuple(inputs.x.shape[1:]), augmentation)
+        result = self._traces.call(
+            (*key, layout), lambda: make(layout), inputs, *arguments, idle=idle
+        )
+        self.compile_seconds = self._traces.seconds
+        return result

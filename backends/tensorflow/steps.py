@@ -1,0 +1,239 @@
+"""The functions that are traced: K training steps, one step's gradients, evaluation, logits.
+
+A training call is one graph with a loop over the plan's steps, because calling a traced function
+costs more than a step of a small network. Weights are read from the variables once per step,
+differentiated as plain values (so every gradient is dense), and written back once. Everything that
+may vary from call to call, hyperparameters included, is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from paribus.adapter import Task
+from paribus.architectures import Network
+from paribus.backends.tensorflow.inputs import Layout, prepare
+from paribus.backends.tensorflow.ops import Pass, run
+from paribus.optimizers import RULES
+
+Tensor = Any
+Variable = Any
+
+
+class Inputs(NamedTuple):
+    """What every traced function takes first: data, and scale and shift as ``factors`` [2, C]."""
+
+    x: Tensor
+    y: Tensor
+    factors: Tensor
+
+
+class Batches(NamedTuple):
+    """Shards as ``TrainPlan`` has them, with leading axes [K, S], [S] or none.
+
+    ``indices`` int64 [b], ``counts`` int32, ``weights`` [b], ``draws`` int64 [b, 4] or [b, 0].
+    """
+
+    indices: Tensor
+    counts: Tensor
+    weights: Tensor
+    draws: Tensor
+
+    def at(self, index: Tensor) -> Batches:
+        """Return the entry ``index`` of the leading axis."""
+        return Batches(*(tensor[index] for tensor in self))
+
+
+class Gradient(NamedTuple):
+    """Of a shard, or summed over shards; ``statistics`` are the running ones after it."""
+
+    loss: Tensor
+    gradients: list[Tensor]
+    statistics: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What the traced functions close over.
+
+    Attributes:
+        variables: canonical name → variable of the weights, in Keras's layout.
+        slots: canonical name of a trainable → its optimizer state, in the rule's order.
+        products: dtype of convolutions and linear layers.
+    """
+
+    network: Network
+    task: Task
+    variables: Mapping[str, Variable]
+    slots: Mapping[str, tuple[Variable, ...]]
+    dtype: Any
+    products: Any
+
+    def scalar_names(self) -> tuple[str, ...]:
+        """Return the names of the plan's scalars in the order of the matrix's columns."""
+        return (*RULES[self.task.rule].scalars, *(("clip_norm",) if self.task.clips else ()))
+
+    def train(self, layout: Layout, shards: int, sliced: bool) -> Callable[..., Any]:
+        """Return K steps: (inputs, batches [K, S, …], scalars [K, m], limit) → losses, norms.
+
+        ``limit`` int32 steps are done of those given: none where the call is only to compile.
+        ``sliced``: padding rows are cut off, at the price of a size unknown while tracing.
+        """
+
+        def many(inputs: Inputs, batches: Batches, scalars: Tensor, limit: Tensor) -> Any:
+            # The loop's counters are int32: on a GPU those stay with the host, which loops.
+            size = tf.shape(scalars)[0]
+            results = tf.TensorArray(tf.float64, size, element_shape=(2,))
+
+            def body(step: Tensor, results: Any) -> Any:
+                values = self._values()
+                found = self._summed(inputs, batches.at(step), values, layout, shards, sliced)
+                norm = self._update(values, found, scalars[step])
+                row = tf.stack([tf.cast(found.loss, tf.float64), tf.cast(norm, tf.float64)])
+                return step + 1, results.write(step, row)
+
+            _, results = tf.while_loop(
+                lambda step, _: step < limit, body, (0, results), parallel_iterations=1
+            )
+            return results.stack()
+
+        return many
+
+    def gradients(self, layout: Layout, shards: int, sliced: bool) -> Callable[..., Any]:
+        """Return one step's loss and gradients: (inputs, batches [S, …]) → (loss, {name: g})."""
+
+        def one(inputs: Inputs, batches: Batches) -> Any:
+            found = self._summed(inputs, batches, self._values(), layout, shards, sliced)
+            return found.loss, dict(zip(self.task.trainable, found.gradients, strict=True))
+
+        return one
+
+    def evaluate(self, layout: Layout) -> Callable[..., Any]:
+        """Return the sums: (inputs, indices [M, b], counts [M]) → (loss float64, correct int64)."""
+
+        def sums(inputs: Inputs, indices: Tensor, counts: Tensor) -> Any:
+            state = self._pass(self._values(), training=False)
+
+            def body(batch: Tensor, loss: Tensor, correct: Tensor) -> Any:
+                labels = tf.gather(inputs.y, indices[batch])
+                logits = self._forward(inputs, indices[batch], None, layout, state)
+                real = tf.range(tf.shape(labels)[0]) < counts[batch]
+                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+                losses = tf.where(real, tf.cast(losses, tf.float64), 0.0)
+                # tf.argmax leaves open which of equal logits it takes; the first is the rule.
+                best = tf.equal(logits, tf.reduce_max(logits, 1, keepdims=True))
+                classes = tf.range(logits.shape[1], dtype=labels.dtype)
+                first = tf.reduce_min(tf.where(best, classes, logits.shape[1]), 1)
+                hits = tf.cast(real & tf.equal(first, labels), tf.int64)
+                return batch + 1, loss + tf.reduce_sum(losses), correct + tf.reduce_sum(hits)
+
+            start = (0, tf.zeros((), tf.float64), tf.zeros((), tf.int64))
+            done = tf.while_loop(
+                lambda batch, *_: batch < tf.shape(counts)[0], body, start, parallel_iterations=1
+            )
+            return done[1:]
+
+        return sums
+
+    def logits(self, layout: Layout, training: bool) -> Callable[..., Any]:
+        """Return one batch's logits: (inputs, indices [n]) → [n, C]."""
+
+        def batch(inputs: Inputs, indices: Tensor) -> Tensor:
+            state = self._pass(self._values(), training)
+            return self._forward(inputs, indices, None, layout, state)
+
+        return batch
+
+    def _values(self) -> dict[str, Tensor]:
+        return {name: variable.read_value() for name, variable in self.variables.items()}
+
+    def _pass(self, values: Mapping[str, Tensor], training: bool) -> Pass:
+        return Pass(values, training, self.task.frozen_norms(self.network), self.products)
+
+    def _forward(
+        self, inputs: Inputs, indices: Tensor, draws: Tensor | None, layout: Layout, state: Pass
+    ) -> Tensor:
+        rows = tf.gather(inputs.x, indices)
+        x = prepare(rows, layout, draws, inputs.factors, self.dtype)
+        # The loss is computed in the parameters' dtype whatever the products are.
+        return tf.cast(run(self.network, x, state), self.dtype)
+
+    def _shard(
+        self,
+        inputs: Inputs,
+        batch: Batches,
+        values: Mapping[str, Tensor],
+        layout: Layout,
+        sliced: bool,
+    ) -> Gradient:
+        if sliced:
+            count = batch.counts
+            batch = Batches(batch.indices[:count], count, batch.weights[:count],
+                            batch.draws[:count])  # fmt: skip
+        free = [values[name] for name in self.task.trainable]
+        state = self._pass(values, training=True)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(free)
+            logits = self._forward(inputs, batch.indices, batch.draws, layout, state)
+            labels = tf.gather(inputs.y, batch.indices)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_sum(batch.weights * losses)
+        return Gradient(loss, tape.gradient(loss, free), state.statistics)
+
+    def _summed(
+        self,
+        inputs: Inputs,
+        batches: Batches,
+        values: Mapping[str, Tensor],
+        layout: Layout,
+        shards: int,
+        sliced: bool,
+    ) -> Gradient:
+        """Add shards up in their order; a loop, so that the graph does not grow with them."""
+        if shards == 1:
+            return self._shard(inputs, batches.at(0), values, layout, sliced)
+        moving = {
+            name: values[name]
+            for name, tensor in self.network.tensors.items()
+            if tensor.kind == "statistic"
+            and tensor.node not in self.task.frozen_norms(self.network)
+        }
+
+        def body(shard: Tensor, total: Gradient) -> tuple[Tensor, Gradient]:
+            now = {**values, **total.statistics}
+            new = self._shard(inputs, batches.at(shard), now, layout, sliced)
+            added = [a + b for a, b in zip(total.gradients, new.gradients, strict=True)]
+            return shard + 1, Gradient(total.loss + new.loss, added, new.statistics)
+
+        zeros = [tf.zeros_like(values[name]) for name in self.task.trainable]
+        start = Gradient(tf.zeros((), self.dtype), zeros, moving)
+        done = tf.while_loop(
+            lambda shard, _: shard < shards, body, (0, start), parallel_iterations=1
+        )
+        return done[1]  # type: ignore[no-any-return]
+
+    def _update(self, values: Mapping[str, Tensor], found: Gradient, row: Tensor) -> Tensor:
+        """Write one step's new weights, slots and statistics; return the gradient norm or 0."""
+        task, rule = self.task, RULES[self.task.rule]
+        names = self.scalar_names()
+        scalars = dict(zip(names, tf.unstack(row, len(names)), strict=True))
+        gradients, norm = found.gradients, tf.zeros((), self.dtype)
+        if task.clips or task.norms:
+            norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(g)) for g in gradients]))
+        if task.clips:
+            factor = tf.minimum(scalars["clip_norm"] / (norm + 1e-6), 1.0)
+            gradients = [g * factor for g in gradients]
+        for name, gradient in zip(task.trainable, gradients, strict=True):
+            old = tuple(slot.read_value() for slot in self.slots[name])
+            decay = name in task.decayed
+            new, slots = rule.update(values[name], gradient, old, scalars, decay, tf.sqrt)
+            self.variables[name].assign(new)
+            for slot, value in zip(self.slots[name], slots, strict=True):
+                slot.assign(value)
+        for name, value in found.statistics.items():
+            self.variables[name].assign(value)
+        return norm

@@ -1,0 +1,97 @@
+"""Traced functions, each kept under what its graph contains, and the switches that they run under.
+
+A trace is expensive and its key therefore small: the decisions taken while tracing, and the shapes
+without their leading axis (examples, steps, batches). Tracing and compiling happen before the
+first call and are timed apart from training.
+
+Determinism and TF32 are global switches of TensorFlow. They are set around each computation and
+put back after it, so that two sessions, or a session and the user's own code, do not disturb each
+other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import tensorflow as tf
+
+# TensorFlow's public interface can switch determinism on but neither off nor read it.
+from tensorflow.python.framework import config as switches
+
+
+class Traces:
+    """The traced functions of one session.
+
+    Attributes:
+        seconds: spent so far on tracing and compiling.
+    """
+
+    def __init__(self, device: str, *, strict: bool, xla: bool) -> None:
+        self.seconds = 0.0
+        self._device, self._strict, self._xla = device, strict, xla
+        self._functions: dict[Any, Callable[..., Any]] = {}
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Work on the session's device under its switches."""
+        before = (
+            switches.tensor_float_32_execution_enabled(),
+            switches.is_op_determinism_enabled(),
+        )
+        _switch(not self._strict, self._strict)
+        try:
+            with tf.device(self._device):
+                yield
+        finally:
+            _switch(*before)
+
+    def call(
+        self,
+        key: tuple[Any, ...],
+        make: Callable[[], Callable[..., Any]],
+        *arguments: Any,
+        idle: Callable[..., tuple[Any, ...]] | None = None,
+    ) -> Any:
+        """Call the function of this key and these shapes; trace it first when it is new.
+
+        Args:
+            key: with the arguments' shapes, everything that the graph depends on.
+            make: returns the function to trace.
+            arguments: nested tuples of arrays and tensors.
+            idle: arguments → arguments that change nothing, for a first call that leaves no
+                compiling to the real one.
+        """
+        with self.computing():
+            given = tf.nest.map_structure(tf.convert_to_tensor, arguments)
+            specs = tf.nest.map_structure(self._spec, given)
+            full = (*key, *tf.nest.flatten(specs))
+            if full not in self._functions:
+                start = time.perf_counter()
+                function = tf.function(
+                    make(), input_signature=specs, autograph=False, jit_compile=self._xla or None
+                ).get_concrete_function()
+                if idle:
+                    function(*idle(*given))
+                self._functions[full] = function
+                self.seconds += time.perf_counter() - start
+            return self._functions[full](*given)
+
+    def clear(self) -> None:
+        """Forget all functions, and with them the variables that they hold."""
+        self._functions.clear()
+
+    def _spec(self, tensor: Any) -> Any:
+        # XLA compiles per shape whatever the signature says: then the time is counted here.
+        shape = tensor.shape if self._xla else [None, *tensor.shape[1:]][: len(tensor.shape)]
+        return tf.TensorSpec(shape, tensor.dtype)
+
+
+def _switch(tf32: bool, deterministic: bool) -> None:
+    switches.enable_tensor_float_32_execution(tf32)
+    if deterministic:
+        switches.enable_op_determinism()
+    else:
+        switches.disable_op_determinism()
