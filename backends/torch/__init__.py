@@ -1,0 +1,90 @@
+"""The PyTorch adapter: torchvision's own ResNets, anything else built from the network's nodes.
+
+This module is only the descriptor. It is imported to list backends, on machines that may have no
+PyTorch at all, so the framework is imported inside ``devices`` and ``open`` alone.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from paribus.adapter import Backend, Capabilities, Numerics, Precision, Session, Task
+from paribus.architectures import Network
+from paribus.errors import BackendMissing, DeviceMissing, Unsupported
+from paribus.optimizers import RULES
+
+if TYPE_CHECKING:
+    from paribus.backends.torch.models import Model
+
+
+class TorchBackend(Backend):
+    """PyTorch; also what another adapter of ``torch.nn.Module`` derives from (see ``model``)."""
+
+    name = "torch"
+    title = "PyTorch"
+    packages: tuple[str, ...] = ("torch", "torchvision")
+    install = "pip install 'paribus[torch]'"
+    capabilities = Capabilities(
+        operations=frozenset(
+            ("conv2d", "batch_norm", "linear", "relu", "tanh", "max_pool2d", "global_avg_pool",
+             "flatten", "add")
+        ),
+        rules=frozenset(RULES),
+        precisions=frozenset(("float32", "float64", "bfloat16")),
+        device_types=frozenset(("cpu", "cuda", "mps")),
+    )  # fmt: skip
+
+    def available(self) -> str | None:
+        """Return None when every package can be found, else which ones cannot."""
+        missing = [package for package in self.packages if find_spec(package) is None]
+        return f"{' and '.join(missing)} not installed" if missing else None
+
+    def devices(self) -> list[str]:
+        """Return CUDA devices, then ``mps``, then ``cpu``."""
+        self._require()
+        import torch
+
+        cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+        mps = ["mps"] if torch.backends.mps.is_available() else []
+        return [*cuda, *mps, "cpu"]
+
+    def open(
+        self,
+        network: Network,
+        task: Task,
+        *,
+        device: str,
+        precision: Precision,
+        numerics: Numerics,
+    ) -> Session:
+        """Open a session; ``cuda`` alone means the first CUDA device."""
+        present = self.devices()
+        wanted = "cuda:0" if device == "cuda" else device
+        if wanted.startswith("mps") and precision == "float64":
+            raise Unsupported(
+                "precision = 'float64' does not exist on device 'mps'; "
+                "use 'float32' there, or device 'cpu' for float64"
+            )
+        if wanted not in present:
+            raise DeviceMissing(
+                f"device = {device!r} is not on this machine; {self.title} sees: "
+                f"{', '.join(present)}"
+            )
+        from paribus.backends.torch.engine import TorchSession
+
+        return TorchSession(network, task, self.model(network), wanted, precision, numerics)
+
+    def model(self, network: Network) -> Model:
+        """Return the native module of ``network`` and how to work with it."""
+        from paribus.backends.torch.models import build
+
+        return build(network)
+
+    def _require(self) -> None:
+        reason = self.available()
+        if reason:
+            raise BackendMissing(f"backend {self.name!r}: {reason}; install it: {self.install}")
+
+
+backend = TorchBackend()

@@ -1,0 +1,236 @@
+"""K optimizer steps on a ``torch.nn.Module``; every adapter of PyTorch models shares this session.
+
+Nothing in a step waits for the device: losses and norms stay there until ``Pending.result()``. The
+backward pass starts from the rows' own losses with the plan's weights as their gradient, which is
+the weighted sum's gradient without computing the sum. Padding rows are cut off on the host, where
+their number is known, so that neither BatchNorm nor the clock sees them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from paribus import weights
+from paribus.adapter import Array, Numerics, Precision, Session, Task, Tensors
+from paribus.architectures import Network
+from paribus.backends.torch import settings
+from paribus.backends.torch.batches import Batches, Examples, tensor
+from paribus.backends.torch.flat import Flat
+from paribus.backends.torch.models import Model
+from paribus.backends.torch.placed import Placed
+from paribus.errors import DataError, Unsupported, WeightsError
+from paribus.optimizers import RULES
+from paribus.plan import EvalPlan, StepResults, Sums, TrainPlan
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps under way: the rows' losses [K, S, b] and the norms [K], still on the device."""
+
+    losses: Tensor
+    norms: Tensor | None
+    weights: npt.NDArray[np.float64]
+
+    def result(self) -> StepResults:
+        """Wait; the sums are taken on the host, in float64 on every device."""
+        losses = self.losses.cpu().numpy().astype(np.float64)
+        norms = None if self.norms is None else self.norms.cpu().numpy().astype(np.float64)
+        return StepResults((losses * self.weights).sum(axis=(1, 2)), norms)
+
+
+class TorchSession(Session):
+    """A session on any module that ``Model`` describes."""
+
+    def __init__(
+        self,
+        network: Network,
+        task: Task,
+        model: Model,
+        device: str,
+        precision: Precision,
+        numerics: Numerics,
+    ) -> None:
+        self._network, self._task, self._model = network, task, model
+        self._device = torch.device(device)
+        self._dtype = torch.float64 if precision == "float64" else torch.float32
+        self._bfloat16 = precision == "bfloat16"
+        on_cpu, images = self._device.type == "cpu", len(network.input_shape) == 3
+        # oneDNN is fastest channels last and repeats to the bit; cuDNN's deterministic float32
+        # kernels are not, and float64 on a CPU is not oneDNN's.
+        self._channels_last = (
+            images
+            and self._dtype == torch.float32
+            and (on_cpu or (self._device.type == "cuda" and numerics == "fast"))
+        )
+        shapes = {name: network.tensors[name].shape for name in task.trainable}
+        self._flat = Flat(shapes, frozenset(task.decayed), RULES[task.rule], self._dtype,
+                          self._device, self._channels_last)  # fmt: skip
+        self._placed = Placed(network, task, model, self._flat, self._device, self._dtype,
+                              self._channels_last)  # fmt: skip
+        self._restore = settings.apply(numerics, self._device)
+        self._open = True
+
+    def import_weights(self, tensors: Tensors) -> None:
+        """Copy values into the module and the flat buffer."""
+        weights.check(tensors, weights.shapes(self._network))
+        with torch.no_grad():
+            for name, target in self._placed.tensors.items():
+                target.copy_(tensor(tensors[name], torch.device("cpu")))
+        self._flat.reset()
+
+    def export_weights(self) -> dict[str, Array]:
+        """Return copies in canonical layout."""
+        return {name: _array(value) for name, value in self._placed.tensors.items()}
+
+    def import_optimizer(self, slots: Mapping[str, Tensors]) -> None:
+        """Copy values into the flat slots."""
+        own = self._flat.slots
+        shapes = {f"{slot}/{n}": tuple(t.shape) for slot, v in own.items() for n, t in v.items()}
+        given = {f"{slot}/{n}": array for slot, v in slots.items() for n, array in v.items()}
+        weights.check(given, shapes, "optimizer state")
+        if set(slots) != set(own):
+            raise WeightsError(
+                f"optimizer state has the slots {sorted(slots)}; the rule {self._task.rule!r} "
+                f"needs {sorted(own)}"
+            )
+        for slot, views in own.items():
+            for name, target in views.items():
+                target.copy_(tensor(slots[slot][name], torch.device("cpu")))
+
+    def export_optimizer(self) -> dict[str, dict[str, Array]]:
+        """Return copies of the slots."""
+        return {
+            slot: {name: _array(value) for name, value in views.items()}
+            for slot, views in self._flat.slots.items()
+        }
+
+    def put(self, x: Array, y: npt.NDArray[np.int64] | None) -> Examples:
+        """Place examples; on the CPU the arrays' own memory is used where it can be."""
+        labels = None if y is None else tensor(y.astype(np.int64, copy=False), self._device)
+        return Examples(tensor(x, self._device), labels)
+
+    def train_steps(self, handle: Examples, plan: TrainPlan) -> Steps:
+        """Queue K steps."""
+        task, flat = self._task, self._flat
+        batches, row_weights, losses = self._prepare(handle, plan)
+        norms = torch.empty(plan.steps, dtype=self._dtype, device=self._device)
+        scalars = {name: values.tolist() for name, values in plan.scalars.items()}
+        for step in range(plan.steps):
+            self._backward(batches, plan, step, row_weights, losses)
+            if task.clips or task.norms:
+                norm = torch.linalg.vector_norm(flat.gradient)
+                norms[step] = norm
+                if task.clips:
+                    flat.clip(norm, scalars["clip_norm"][step])
+            flat.update({name: values[step] for name, values in scalars.items()})
+        return Steps(losses, norms if task.norms else None, plan.weights)
+
+    def evaluate(self, handle: Examples, plan: EvalPlan) -> Sums:
+        """Return sums; the losses are added up in float64 on the host."""
+        losses, correct = [], []
+        for logits, labels in self._logits(handle, plan, training=False):
+            if labels is None:
+                raise DataError("evaluation needs labels, but this data was put without any")
+            losses.append(F.cross_entropy(logits, labels, reduction="none"))
+            correct.append((logits.argmax(dim=1) == labels).sum())
+        total = torch.cat(losses).cpu().numpy().astype(np.float64)
+        return Sums(float(total.sum()), int(torch.stack(correct).sum()), len(total))
+
+    def predict(self, handle: Examples, plan: EvalPlan) -> Array:
+        """Return logits in evaluation mode."""
+        return _array(torch.cat([x for x, _ in self._logits(handle, plan, training=False)]))
+
+    def forward(self, handle: Examples, plan: EvalPlan, *, training: bool) -> Array:
+        """Return logits; in training mode each batch is normalised by itself."""
+        with self._placed.unchanged():
+            return _array(torch.cat([x for x, _ in self._logits(handle, plan, training)]))
+
+    def gradients(self, handle: Examples, plan: TrainPlan) -> tuple[float, dict[str, Array]]:
+        """Return loss and gradients of the first step."""
+        batches, row_weights, losses = self._prepare(handle, plan)
+        with self._placed.unchanged():
+            self._backward(batches, plan, 0, row_weights, losses)
+        loss = Steps(losses, None, plan.weights).result().losses[0]
+        return float(loss), {name: _array(g) for name, g in self._flat.gradients.items()}
+
+    def native(self) -> nn.Module:
+        """Return a copy of the plain module, in evaluation mode, every parameter free."""
+        return self._placed.copy()
+
+    def save_native(self, folder: Path) -> Path:
+        """Write the native module's files."""
+        return self._model.save(self.native(), folder)
+
+    def close(self) -> None:
+        """Free the memory and restore PyTorch's settings."""
+        if self._open:
+            self._open = False
+            self._restore()
+            del self._placed, self._flat
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _prepare(self, handle: Examples, plan: TrainPlan) -> tuple[Batches, Tensor, Tensor]:
+        """Move a plan over: its batches, the rows' weights and room for the rows' losses."""
+        if handle.y is None:
+            raise DataError("training needs labels, but this data was put without any")
+        if self._placed.pointwise and bool((plan.counts == 1).any()):
+            raise Unsupported(
+                f"a shard of one example: {self._placed.pointwise[0]!r} sees one value per "
+                "channel, which has no variance to normalise with; choose a batch size or number "
+                "of shards that leaves no single example, or larger images"
+            )
+        self._placed.mode(training=True)
+        batches = Batches(handle, plan.indices, plan.preprocess, plan.augmentation, self._dtype,
+                          self._channels_last)  # fmt: skip
+        row_weights = tensor(plan.weights.astype(_NUMPY[self._dtype]), self._device)
+        losses = torch.zeros(plan.indices.shape, dtype=self._dtype, device=self._device)
+        return batches, row_weights, losses
+
+    def _backward(
+        self, batches: Batches, plan: TrainPlan, step: int, row_weights: Tensor, losses: Tensor
+    ) -> None:
+        """Leave a step's summed gradient in the flat buffer and its rows' losses in ``losses``."""
+        self._flat.gradient.zero_()
+        assert batches.labels is not None
+        for shard, count in enumerate(plan.counts[step].tolist()):
+            at = (step, shard, slice(count))
+            logits = self._forward(batches.inputs(*at))
+            rows = F.cross_entropy(logits, batches.labels[at], reduction="none")
+            torch.autograd.backward(rows, row_weights[at])
+            losses[at] = rows.detach()
+
+    def _forward(self, x: Tensor) -> Tensor:
+        if not self._bfloat16:
+            return self._model.logits(self._placed.module, x)
+        with torch.autocast(self._device.type, torch.bfloat16):
+            return self._model.logits(self._placed.module, x).float()
+
+    def _logits(
+        self, handle: Examples, plan: EvalPlan, training: bool
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield logits and labels of each batch's real rows, without gradients."""
+        self._placed.mode(training)
+        batches = Batches(handle, plan.indices, plan.preprocess, None, self._dtype,
+                          self._channels_last)  # fmt: skip
+        for batch, count in enumerate(plan.counts.tolist()):
+            at = (batch, slice(count))
+            with torch.no_grad():
+                logits = self._forward(batches.inputs(*at))
+            yield logits, None if batches.labels is None else batches.labels[at]
+
+
+def _array(value: Tensor) -> Array:
+    """Return a copy as a contiguous NumPy array."""
+    return np.array(value.detach().cpu().numpy(), order="C")
+
+
+_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}

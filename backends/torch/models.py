@@ -1,0 +1,166 @@
+"""Networks as ``torch.nn.Module``: the published model where there is one, else the nodes.
+
+A user who leaves paribus should hold what the framework's community uses, so the ResNets are
+torchvision's. For everything else one interpreter executes the nodes, under canonical module names;
+a new architecture in core needs no line here.
+
+Modules are built on the meta device: core draws the initial weights, so drawing them here as well
+would be time for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from paribus.architectures import INPUT, Network, Node
+
+
+@dataclass(frozen=True)
+class Model:
+    """A native module and what the engine has to know about it.
+
+    Attributes:
+        module: on the meta device, without values.
+        names: canonical tensor name → name in the module's state dict.
+        logits: ``(module, inputs)`` → logits [b, C]; inputs are [b, C, H, W] or [b, features].
+        save: ``(module, folder)`` → path of what the framework's users expect.
+    """
+
+    module: nn.Module
+    names: Mapping[str, str]
+    logits: Callable[[nn.Module, Tensor], Tensor]
+    save: Callable[[nn.Module, Path], Path]
+
+
+class Add(nn.Module):
+    """The sum of two inputs."""
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        """Return ``left + right``."""
+        return left + right
+
+
+class GlobalAveragePool(nn.Module):
+    """The mean over height and width: [b, C, H, W] → [b, C]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the mean over the last two axes."""
+        return x.mean(dim=(2, 3))
+
+
+def _conv2d(node: Node) -> nn.Module:
+    size = node.size
+    return nn.Conv2d(
+        size("in_channels"),
+        size("out_channels"),
+        size("kernel"),
+        stride=size("stride"),
+        padding=size("padding"),
+        groups=size("groups"),
+        bias=bool(size("bias")),
+    )
+
+
+def _batch_norm(node: Node) -> nn.Module:
+    kind = nn.BatchNorm2d if len(node.shape) == 3 else nn.BatchNorm1d
+    eps, momentum = node.attributes["eps"], node.attributes["momentum"]
+    return kind(node.size("features"), eps=eps, momentum=momentum)
+
+
+def _linear(node: Node) -> nn.Module:
+    bias = bool(node.size("bias"))
+    return nn.Linear(node.size("in_features"), node.size("out_features"), bias=bias)
+
+
+def _max_pool2d(node: Node) -> nn.Module:
+    return nn.MaxPool2d(
+        node.size("kernel"), stride=node.size("stride"), padding=node.size("padding")
+    )
+
+
+OPERATIONS: dict[str, Callable[[Node], nn.Module]] = {
+    "conv2d": _conv2d,
+    "batch_norm": _batch_norm,
+    "linear": _linear,
+    "relu": lambda node: nn.ReLU(),
+    "tanh": lambda node: nn.Tanh(),
+    "max_pool2d": _max_pool2d,
+    "global_avg_pool": lambda node: GlobalAveragePool(),
+    "flatten": lambda node: nn.Flatten(),
+    "add": lambda node: Add(),
+}
+
+
+class GraphModule(nn.Module):
+    """Executes a network's nodes; state names are the canonical ones."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self._inputs = [(node.name, node.inputs) for node in network.nodes]
+        last = {source: node.name for node in network.nodes for source in node.inputs}
+        # What a node is the last to read is dropped after it, so that an evaluation holds no more
+        # than a hand-written forward pass would.
+        self._done = {
+            node.name: [source for source in set(node.inputs) if last[source] == node.name]
+            for node in network.nodes
+        }
+        for node in network.nodes:
+            parent: nn.Module = self
+            *path, leaf = node.name.split(".")
+            for part in path:
+                if part not in parent._modules:
+                    parent.add_module(part, nn.Module())
+                parent = parent.get_submodule(part)
+            parent.add_module(leaf, OPERATIONS[node.op](node))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last node's output for inputs [b, C, H, W] or [b, features]."""
+        values = {INPUT: x}
+        output = x
+        for name, inputs in self._inputs:
+            output = self.get_submodule(name)(*(values[source] for source in inputs))
+            for source in self._done[name]:
+                del values[source]
+            values[name] = output
+        return output
+
+
+def build(network: Network) -> Model:
+    """Return torchvision's model for a ResNet, a ``GraphModule`` for anything else."""
+    with torch.device("meta"):
+        module = (
+            _torchvision_resnet(network)
+            if network.architecture.startswith("resnet")
+            else GraphModule(network)
+        )
+    return Model(module, {name: name for name in network.tensors}, _call, save_state_dict)
+
+
+def save_state_dict(module: nn.Module, folder: Path) -> Path:
+    """Write ``model.safetensors``, a state dict that the plain module loads with strict=True."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "model.safetensors"
+    state = {name: tensor.cpu().contiguous() for name, tensor in module.state_dict().items()}
+    save_file(state, path, metadata={"format": "pt"})
+    return path
+
+
+def _torchvision_resnet(network: Network) -> nn.Module:
+    from torchvision.models import get_model
+
+    module: nn.Module = get_model(network.architecture, weights=None, num_classes=network.classes)
+    # torchvision's stem is for three channels; the node knows how many this network has.
+    module.add_module("conv1", _conv2d(network.node["conv1"]))
+    return module
+
+
+def _call(module: nn.Module, x: Tensor) -> Tensor:
+    logits: Tensor = module(x)
+    return logits

@@ -1,0 +1,96 @@
+"""A native module on its device: whose memory its tensors are, and which mode it is in.
+
+The trainable parameters of the module are the views of a ``Flat``; everything else about it stays
+as its authors made it, so that a copy is an ordinary module again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from paribus.adapter import Task
+from paribus.architectures import Network
+from paribus.backends.torch.flat import Flat
+from paribus.backends.torch.models import Model
+
+COUNTER = "num_batches_tracked"
+
+
+class Placed:
+    """The module of ``model`` with memory, in evaluation mode.
+
+    Attributes:
+        module: the native module.
+        tensors: its parameters and statistics by canonical name, in canonical order.
+        pointwise: free ``batch_norm`` nodes that see one value per channel and example.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        task: Task,
+        model: Model,
+        flat: Flat,
+        device: torch.device,
+        dtype: torch.dtype,
+        channels_last: bool,
+    ) -> None:
+        module = model.module.to(dtype).to_empty(device=device)
+        if channels_last:
+            module = module.to(memory_format=torch.channels_last)
+        self.module: nn.Module = module.eval().requires_grad_(False)
+        self._training = False
+        state = module.state_dict(keep_vars=True)
+        self.tensors: dict[str, Tensor] = {n: state[model.names[n]] for n in network.tensors}
+        for name in task.trainable:
+            parameter = self.tensors[name]
+            parameter.data = flat.weights[name]
+            parameter.requires_grad_(True)
+            parameter.grad = flat.gradients[name]
+        frozen = task.frozen_norms(network)
+        self._frozen = [
+            module.get_submodule(model.names[f"{name}.weight"].rpartition(".")[0])
+            for name in frozen
+        ]
+        self.pointwise = [
+            node.name
+            for node in network.nodes
+            if node.op == "batch_norm" and node.name not in frozen and prod(node.shape[1:]) == 1
+        ]
+        # BatchNorm's counter is read by no arithmetic, but costs an operation per layer and step.
+        self._counting = [name for name, part in module.named_modules() if COUNTER in part._buffers]
+        for name in self._counting:
+            module.get_submodule(name).register_buffer(COUNTER, None)
+
+    def mode(self, training: bool) -> None:
+        """Switch between training and evaluation; frozen BatchNorm stays in evaluation."""
+        if self._training != training:
+            self._training = training
+            self.module.train(training)
+            # train() reaches every layer; the frozen ones must not follow.
+            for norm in self._frozen:
+                norm.eval()
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Put the statistics back as they were."""
+        before = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
+        try:
+            yield
+        finally:
+            for buffer, value in before:
+                buffer.copy_(value)
+
+    def copy(self) -> nn.Module:
+        """Return an ordinary module with memory of its own: evaluation mode, everything free."""
+        module = deepcopy(self.module).eval().requires_grad_(True)
+        for name in self._counting:
+            zero = torch.zeros((), dtype=torch.int64, device=next(module.parameters()).device)
+            module.get_submodule(name).register_buffer(COUNTER, zero)
+        return module.to(memory_format=torch.contiguous_format)
