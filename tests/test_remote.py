@@ -28,7 +28,7 @@ def echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RemoteBack
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     third_party.install(tmp_path, "echo-backend", "echo")
-    with RemoteBackend("echo", threads=3) as backend:
+    with RemoteBackend("echo") as backend:
         yield backend
 
 
@@ -173,3 +173,15 @@ def test_a_missing_framework_is_refused_before_a_process_starts(
     third_party.install(tmp_path, "echo-backend", "echo", reason="not there")
     with pytest.raises(BackendMissing, match="pip install echo"):
         RemoteBackend("echo")
+
+
+def test_threads_are_limited_before_the_framework_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    source = third_party.ECHO.replace('"NAME"', '"echo"').replace("REASON", "None")
+    source = source.replace('return ["cpu"]', 'return [os.environ["OMP_NUM_THREADS"]]')
+    third_party.install(tmp_path, "echo-backend", "echo", source=source)
+    with RemoteBackend("echo", threads=3) as backend:
+        assert backend.devices() == ["3"]
