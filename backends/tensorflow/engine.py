@@ -73,10 +73,9 @@ class TensorFlowSession(Session):
             }
         dtype = tf.as_dtype(self._numpy)
         products = tf.bfloat16 if precision == "bfloat16" else dtype
-        self._steps = Steps(network, task, variables, slots, dtype, products)
         frozen = task.frozen_norms(network)
         moving = [n for n in network.nodes if n.op == "batch_norm" and n.name not in frozen]
-        self._moves = bool(moving)
+        self._steps = Steps(network, task, variables, slots, dtype, products, sliced=bool(moving))
         # These see one value per channel and example.
         self._pointwise = [node.name for node in moving if prod(node.shape[1:]) == 1]
 
@@ -127,28 +126,27 @@ class TensorFlowSession(Session):
             return Handle(tf.constant(x), tf.constant(labels, tf.int64), y is not None)
 
     def train_steps(self, handle: Handle, plan: TrainPlan) -> UnderWay:
-        """Start K steps in one call of a traced function."""
+        """Start K steps in one call of a traced function, compiled by a call of no steps."""
         columns = [plan.scalars[name] for name in self._steps.scalar_names()]
-        shards, sliced = plan.indices.shape[1], self._sliced(plan)
+        shards = plan.indices.shape[1]
         rows = self._call(
-            ("train", shards, sliced),
-            lambda layout: self._steps.train(layout, shards, sliced),
+            ("train", shards),
+            lambda layout: self._steps.train(layout, shards),
             self._inputs(handle, plan.preprocess, labels=True),
             plan,
             self._batches(plan),
             np.stack(columns, axis=1).astype(self._numpy),
             np.int32(plan.steps),
-            # A limit of no steps.
             idle=lambda *given: (*given[:-1], tf.zeros_like(given[-1])),
         )
         return UnderWay(rows, self._task.norms)
 
     def gradients(self, handle: Handle, plan: TrainPlan) -> tuple[float, dict[str, Array]]:
         """Return the first step's loss and gradients."""
-        shards, sliced = plan.indices.shape[1], self._sliced(plan)
+        shards = plan.indices.shape[1]
         loss, found = self._call(
-            ("gradients", shards, sliced),
-            lambda layout: self._steps.gradients(layout, shards, sliced),
+            ("gradients", shards),
+            lambda layout: self._steps.gradients(layout, shards),
             self._inputs(handle, plan.preprocess, labels=True),
             plan,
             Batches(*(array[0] for array in self._batches(plan))),
@@ -187,10 +185,7 @@ class TensorFlowSession(Session):
         return np.concatenate([logits.numpy() for logits in batches])
 
     def native(self) -> Any:
-        """Return the ``keras.Model``; it holds this session's own variables.
-
-        Images go in as [n, height, width, channels], preprocessed; logits come out.
-        """
+        """Return the session's own ``keras.Model``: preprocessed [n, H, W, C] to logits [n, C]."""
         return self._model
 
     def save_native(self, folder: Path) -> Path:
@@ -233,10 +228,6 @@ class TensorFlowSession(Session):
             plan.weights.astype(self._numpy),
             draws_of(plan.augmentation, plan.indices.shape),
         )
-
-    def _sliced(self, plan: TrainPlan) -> bool:
-        """Whether padding must be cut off: only BatchNorm's moments would see its rows."""
-        return self._moves and not plan.full
 
     def _call(
         self,

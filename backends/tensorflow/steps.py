@@ -64,6 +64,8 @@ class Steps:
         variables: canonical name → variable of the weights, in Keras's layout.
         slots: canonical name of a trainable → its optimizer state, in the rule's order.
         products: dtype of convolutions and linear layers.
+        sliced: whether padding rows are cut off; where no moments are taken over a batch, their
+            weight of 0 is enough.
     """
 
     network: Network
@@ -72,16 +74,16 @@ class Steps:
     slots: Mapping[str, tuple[Variable, ...]]
     dtype: Any
     products: Any
+    sliced: bool
 
     def scalar_names(self) -> tuple[str, ...]:
         """Return the names of the plan's scalars in the order of the matrix's columns."""
         return (*RULES[self.task.rule].scalars, *(("clip_norm",) if self.task.clips else ()))
 
-    def train(self, layout: Layout, shards: int, sliced: bool) -> Callable[..., Any]:
+    def train(self, layout: Layout, shards: int) -> Callable[..., Any]:
         """Return K steps: (inputs, batches [K, S, …], scalars [K, m], limit) → losses, norms.
 
         ``limit`` int32 steps are done of those given: none where the call is only to compile.
-        ``sliced``: padding rows are cut off, at the price of a size unknown while tracing.
         """
 
         def many(inputs: Inputs, batches: Batches, scalars: Tensor, limit: Tensor) -> Any:
@@ -91,7 +93,7 @@ class Steps:
 
             def body(step: Tensor, results: Any) -> Any:
                 values = self._values()
-                found = self._summed(inputs, batches.at(step), values, layout, shards, sliced)
+                found = self._summed(inputs, batches.at(step), values, layout, shards)
                 norm = self._update(values, found, scalars[step])
                 row = tf.stack([tf.cast(found.loss, tf.float64), tf.cast(norm, tf.float64)])
                 return step + 1, results.write(step, row)
@@ -103,11 +105,11 @@ class Steps:
 
         return many
 
-    def gradients(self, layout: Layout, shards: int, sliced: bool) -> Callable[..., Any]:
+    def gradients(self, layout: Layout, shards: int) -> Callable[..., Any]:
         """Return one step's loss and gradients: (inputs, batches [S, …]) → (loss, {name: g})."""
 
         def one(inputs: Inputs, batches: Batches) -> Any:
-            found = self._summed(inputs, batches, self._values(), layout, shards, sliced)
+            found = self._summed(inputs, batches, self._values(), layout, shards)
             return found.loss, dict(zip(self.task.trainable, found.gradients, strict=True))
 
         return one
@@ -168,9 +170,8 @@ class Steps:
         batch: Batches,
         values: Mapping[str, Tensor],
         layout: Layout,
-        sliced: bool,
     ) -> Gradient:
-        if sliced:
+        if self.sliced:
             count = batch.counts
             batch = Batches(batch.indices[:count], count, batch.weights[:count],
                             batch.draws[:count])  # fmt: skip
@@ -191,11 +192,10 @@ class Steps:
         values: Mapping[str, Tensor],
         layout: Layout,
         shards: int,
-        sliced: bool,
     ) -> Gradient:
         """Add shards up in their order; a loop, so that the graph does not grow with them."""
         if shards == 1:
-            return self._shard(inputs, batches.at(0), values, layout, sliced)
+            return self._shard(inputs, batches.at(0), values, layout)
         moving = {
             name: values[name]
             for name, tensor in self.network.tensors.items()
@@ -205,7 +205,7 @@ class Steps:
 
         def body(shard: Tensor, total: Gradient) -> tuple[Tensor, Gradient]:
             now = {**values, **total.statistics}
-            new = self._shard(inputs, batches.at(shard), now, layout, sliced)
+            new = self._shard(inputs, batches.at(shard), now, layout)
             added = [a + b for a, b in zip(total.gradients, new.gradients, strict=True)]
             return shard + 1, Gradient(total.loss + new.loss, added, new.statistics)
 

@@ -1,7 +1,8 @@
 """Traced functions, each kept under what its graph contains, and the switches that they run under.
 
-A trace is expensive and its key therefore small: the decisions taken while tracing, and the shapes
-without their leading axis (examples, steps, batches). Tracing and compiling happen before the
+A trace is expensive and its key therefore small: the decisions taken while tracing, and an
+example's shape. Numbers of examples, steps, batches and rows are left open, which costs no
+measurable time. Tracing and compiling happen before the
 first call and are timed apart from training.
 
 Determinism and TF32 are global switches of TensorFlow. They are set around each computation and
@@ -52,6 +53,7 @@ class Traces:
         self,
         key: tuple[Any, ...],
         make: Callable[[], Callable[..., Any]],
+        data: Any,
         *arguments: Any,
         idle: Callable[..., tuple[Any, ...]] | None = None,
     ) -> Any:
@@ -60,13 +62,17 @@ class Traces:
         Args:
             key: with the arguments' shapes, everything that the graph depends on.
             make: returns the function to trace.
-            arguments: nested tuples of arrays and tensors.
-            idle: arguments → arguments that change nothing, for a first call that leaves no
+            data: a tuple of arrays and tensors of which only the first axis may vary.
+            arguments: (tuples of) arrays and tensors of which every axis may.
+            idle: data and arguments → the same that change nothing, for a first call that leaves no
                 compiling to the real one.
         """
         with self.computing():
-            given = tf.nest.map_structure(tf.convert_to_tensor, arguments)
-            specs = tf.nest.map_structure(self._spec, given)
+            given = tf.nest.map_structure(tf.convert_to_tensor, (data, *arguments))
+            specs = (
+                tf.nest.map_structure(lambda t: self._spec(t, t.shape[1:]), given[0]),
+                *tf.nest.map_structure(lambda t: self._spec(t, ()), given[1:]),
+            )
             full = (*key, *tf.nest.flatten(specs))
             if full not in self._functions:
                 start = time.perf_counter()
@@ -83,10 +89,10 @@ class Traces:
         """Forget all functions, and with them the variables that they hold."""
         self._functions.clear()
 
-    def _spec(self, tensor: Any) -> Any:
+    def _spec(self, tensor: Any, fixed: Any) -> Any:
         # XLA compiles per shape whatever the signature says: then the time is counted here.
-        shape = tensor.shape if self._xla else [None, *tensor.shape[1:]][: len(tensor.shape)]
-        return tf.TensorSpec(shape, tensor.dtype)
+        open_axes = [None] * (len(tensor.shape) - len(fixed))
+        return tf.TensorSpec(tensor.shape if self._xla else [*open_axes, *fixed], tensor.dtype)
 
 
 def _switch(tf32: bool, deterministic: bool) -> None:
