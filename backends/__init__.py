@@ -1,0 +1,1 @@
+"""Adapters: each executes core's plans on one framework."""

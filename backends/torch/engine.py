@@ -9,6 +9,7 @@ their number is known, so that neither BatchNorm nor the clock sees them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,8 +76,9 @@ class TorchSession(Session):
                           self._device, self._channels_last)  # fmt: skip
         self._placed = Placed(network, task, model, self._flat, self._device, self._dtype,
                               self._channels_last)  # fmt: skip
-        self._restore = settings.apply(numerics, self._device)
+        self._numerics = numerics
         self._open = True
+        settings.prepare(numerics, self._device)
 
     def import_weights(self, tensors: Tensors) -> None:
         """Copy values into the module and the flat buffer."""
@@ -123,14 +125,15 @@ class TorchSession(Session):
         batches, row_weights, losses = self._prepare(handle, plan)
         norms = torch.empty(plan.steps, dtype=self._dtype, device=self._device)
         scalars = {name: values.tolist() for name, values in plan.scalars.items()}
-        for step in range(plan.steps):
-            self._backward(batches, plan, step, row_weights, losses)
-            if task.clips or task.norms:
-                norm = torch.linalg.vector_norm(flat.gradient)
-                norms[step] = norm
-                if task.clips:
-                    flat.clip(norm, scalars["clip_norm"][step])
-            flat.update({name: values[step] for name, values in scalars.items()})
+        with self._computing():
+            for step in range(plan.steps):
+                self._backward(batches, plan, step, row_weights, losses)
+                if task.clips or task.norms:
+                    norm = torch.linalg.vector_norm(flat.gradient)
+                    norms[step] = norm
+                    if task.clips:
+                        flat.clip(norm, scalars["clip_norm"][step])
+                flat.update({name: values[step] for name, values in scalars.items()})
         return Steps(losses, norms if task.norms else None, plan.weights)
 
     def evaluate(self, handle: Examples, plan: EvalPlan) -> Sums:
@@ -156,7 +159,7 @@ class TorchSession(Session):
     def gradients(self, handle: Examples, plan: TrainPlan) -> tuple[float, dict[str, Array]]:
         """Return loss and gradients of the first step."""
         batches, row_weights, losses = self._prepare(handle, plan)
-        with self._placed.unchanged():
+        with self._placed.unchanged(), self._computing():
             self._backward(batches, plan, 0, row_weights, losses)
         loss = Steps(losses, None, plan.weights).result().losses[0]
         return float(loss), {name: _array(g) for name, g in self._flat.gradients.items()}
@@ -170,10 +173,9 @@ class TorchSession(Session):
         return self._model.save(self.native(), folder)
 
     def close(self) -> None:
-        """Free the memory and restore PyTorch's settings."""
+        """Free the memory."""
         if self._open:
             self._open = False
-            self._restore()
             del self._placed, self._flat
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -208,6 +210,9 @@ class TorchSession(Session):
             torch.autograd.backward(rows, row_weights[at])
             losses[at] = rows.detach()
 
+    def _computing(self) -> AbstractContextManager[None]:
+        return settings.applied(self._numerics, self._device)
+
     def _forward(self, x: Tensor) -> Tensor:
         if not self._bfloat16:
             return self._model.logits(self._placed.module, x)
@@ -223,7 +228,7 @@ class TorchSession(Session):
                           self._channels_last)  # fmt: skip
         for batch, count in enumerate(plan.counts.tolist()):
             at = (batch, slice(count))
-            with torch.no_grad():
+            with torch.no_grad(), self._computing():
                 logits = self._forward(batches.inputs(*at))
             yield logits, None if batches.labels is None else batches.labels[at]
 

@@ -1,13 +1,15 @@
 """The process-wide settings of PyTorch that ``numerics`` stands for, and their way back.
 
-Determinism and TF32 are switches of the whole process, so a session notes what it found and puts
-it back on closing. Sessions that are open at once must close in reverse order, as ``with`` does.
+Determinism and TF32 are switches of the whole process. They are set around each computation and
+put back after it, so that several sessions, or a session and the user's own code, do not disturb
+each other.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.utils.deterministic
@@ -17,28 +19,31 @@ from paribus.adapter import Numerics
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
-def apply(numerics: Numerics, device: torch.device) -> Callable[[], None]:
-    """Set what ``numerics`` means on ``device``; return the function that undoes it."""
+def prepare(numerics: Numerics, device: torch.device) -> None:
+    """Set what a library reads only once, when it is first used on ``device``."""
+    if numerics == "strict" and device.type == "cuda":
+        # cuBLAS is repeatable only with a fixed workspace, read when its handle is made. A value
+        # that the user has chosen stays.
+        os.environ.setdefault(WORKSPACE, ":4096:8")
+
+
+@contextmanager
+def applied(numerics: Numerics, device: torch.device) -> Iterator[None]:
+    """Compute under what ``numerics`` means on ``device``."""
     strict, cuda = numerics == "strict", device.type == "cuda"
     before = _read()
-    torch.use_deterministic_algorithms(strict)
+    # On a CPU the lower settings mean bfloat16 products inside oneDNN.
+    precision = "high" if cuda and not strict else "highest"
     # Deterministic mode also fills fresh memory with NaN, a debugging aid that costs a pass over
     # every activation; no result here depends on memory that was not written.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if cuda:
-        cudnn = torch.backends.cudnn
-        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = strict, not strict, not strict
-        torch.set_float32_matmul_precision("highest" if strict else "high")
-        if strict:
-            # cuBLAS is repeatable only with a fixed workspace, read when its handle is made.
-            os.environ[WORKSPACE] = ":4096:8"
-    else:
-        # On a CPU the lower settings mean bfloat16 products inside oneDNN.
-        torch.set_float32_matmul_precision("highest")
-    return lambda: _write(before, cuda)
+    _write((strict, False, False, strict, cuda and not strict, not strict, precision))
+    try:
+        yield
+    finally:
+        _write(before)
 
 
-_State = tuple[bool, bool, bool, bool, bool, bool, str, str | None]
+_State = tuple[bool, bool, bool, bool, bool, bool, str]
 
 
 def _read() -> _State:
@@ -51,19 +56,13 @@ def _read() -> _State:
         cudnn.benchmark,
         cudnn.allow_tf32,
         torch.get_float32_matmul_precision(),
-        os.environ.get(WORKSPACE),
     )
 
 
-def _write(state: _State, cuda: bool) -> None:
-    enabled, warn_only, fill, deterministic, benchmark, tf32, precision, workspace = state
+def _write(state: _State) -> None:
+    enabled, warn_only, fill, deterministic, benchmark, tf32, precision = state
     torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
     torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+    cudnn = torch.backends.cudnn
+    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = deterministic, benchmark, tf32
     torch.set_float32_matmul_precision(precision)
-    if cuda:
-        cudnn = torch.backends.cudnn
-        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = deterministic, benchmark, tf32
-        if workspace is None:
-            os.environ.pop(WORKSPACE, None)
-        else:
-            os.environ[WORKSPACE] = workspace
