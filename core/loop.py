@@ -226,8 +226,9 @@ class _Steps:
         if results.gradient_norms is not None:
             for row, norm in zip(rows, results.gradient_norms, strict=True):
                 row["gradient_norm"] = float(norm)
-        work.record(rows)
         bad = np.flatnonzero(~np.isfinite(losses))
+        # Steps after the first bad one mean nothing, and how many there are depends on the chunk.
+        work.record(rows[: bad[0] + 1] if bad.size else rows)
         if bad.size:
             k = int(bad[0])
             raise NonFiniteLoss(

@@ -14,7 +14,7 @@ from typing import Any
 
 from paribus import registry, weights
 from paribus.adapter import Backend
-from paribus.errors import ParibusError
+from paribus.errors import ParibusError, SpecError
 from paribus.loop import evaluate
 from paribus.machine import Machine
 from paribus.progress import Progress
@@ -63,6 +63,8 @@ def run(
     descriptor = registry.choose(backend or spec.backend)
     place = registry.resolve_device(descriptor, device or spec.device)
     spec = spec.model_copy(update={"backend": descriptor.name, "device": place})
+    if out is not None and overwrite:
+        _refuse_own_weights(spec, Path(out))
     folder = (
         RunFolder.numbered(Path("runs") / spec.name, descriptor.name)
         if out is None
@@ -88,6 +90,18 @@ def run(
         folder.close()
     _tell(folder, result | {"status": "complete"}, began)
     return Result(folder.path)
+
+
+def _refuse_own_weights(spec: Spec, out: Path) -> None:
+    """Refuse to replace a run by one that starts from its weights, before they are gone."""
+    for step in ("pretrain", "finetune"):
+        source = spec.recipe(step).weights
+        given = Path(source).resolve()
+        if source not in ("auto", "drawn") and out.resolve() in (given, given.parent):
+            raise SpecError(
+                f"{step}.weights = {source!r} is in the run folder {out}, which --overwrite would "
+                "empty first; choose another --out"
+            )
 
 
 def _run_steps(experiment: Experiment, folder: RunFolder, result: dict[str, Any]) -> None:

@@ -1,10 +1,15 @@
-"""Fixtures: every adapter test runs on each promised backend."""
+"""Fixtures: adapter tests run on each promised backend, a run's tests share one worker."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from command import Run, Runner, Worker, process
+from experiments import FOUR
 from labs import PROMISED, Lab, Pool
 
 
@@ -23,3 +28,32 @@ def lab(request: pytest.FixtureRequest, pool: Pool) -> Lab:
 @pytest.fixture
 def labs(pool: Pool) -> dict[str, Lab]:
     return {name: Lab(pool, name) for name in PROMISED}
+
+
+@pytest.fixture(scope="session")
+def worker() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def run(tmp_path: Path, worker: Worker) -> Runner:
+    return Runner(tmp_path, worker)
+
+
+@pytest.fixture(scope="session")
+def four(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """The four-step experiment on each promised backend, each in a process of its own."""
+    folder = tmp_path_factory.mktemp("four")
+    spec = folder / "four.json"
+    spec.write_text(json.dumps(FOUR))
+    options = ("--device", "cpu", "--out")
+
+    def command(name: str) -> Run:
+        done = process("run", spec, "--backend", name, *options, folder / name, cwd=folder)
+        return Run(folder / name, done)
+
+    # Most of it is importing frameworks, which two processes may do side by side.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return dict(zip(PROMISED, pool.map(command, PROMISED), strict=True))

@@ -20,7 +20,8 @@ def show_run(result: Result) -> None:
     table = Table(title=f"{metrics['name']} on {metrics['backend']} ({metrics['device']}, "
                         f"{metrics['precision']})", title_justify="left")  # fmt: skip
     for heading in ("step", "what", "value"):
-        table.add_column(heading)
+        # Folded, not cut: a searched key is longer than a column of a narrow terminal or a pipe.
+        table.add_column(heading, overflow="fold")
     for step, found in metrics["steps"].items():
         for what, value in _lines(step, found):
             table.add_row(step, what, value)

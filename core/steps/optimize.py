@@ -100,19 +100,21 @@ class _Trial:
         if section.folds == 0:
             split = experiment.split(data)
             require_rows(split.validation, "validation", "optimize")
-            return self._fit(split.train, split.validation, "optimize", self._after_epoch)
+            return self._fit(split.train, split.validation, {}, self._after_epoch)
         values, epochs = [], 0
         scheme = "stratified" if data.groups is None else "grouped"
         for number, fold in enumerate(experiment.folds(data, scheme, section.folds, 1, 0.2)):
-            value, ran = self._fit(fold.train, fold.validation, f"optimize/{number}", None)
+            value, ran = self._fit(fold.train, fold.validation, {"fold": number}, None)
             values.append(value)
             epochs += ran
             if number + 1 < section.folds:
                 self._report(sum(values) / len(values), number + 1)
         return sum(values) / len(values), epochs
 
-    def _fit(self, train: Any, validation: Any, stream: str, after: Any) -> tuple[float, int]:
-        labels = {"step": "optimize", "trial": self.trial.number}
+    def _fit(
+        self, train: Any, validation: Any, fold: dict[str, int], after: Any
+    ) -> tuple[float, int]:
+        labels = {"step": "optimize", "trial": self.trial.number, **fold}
         trained = fit(
             self.experiment,
             self.spec,
@@ -120,7 +122,7 @@ class _Trial:
             train,
             validation,
             labels=labels,
-            stream=stream,
+            stream="/".join(("optimize", *map(str, fold.values()))),
             epochs=self.section.epochs,
             after_epoch=after,
         ).trained

@@ -25,7 +25,12 @@ def pretrained(experiment: Experiment, spec: Spec) -> Model:
     """
     key = _key(spec)
     if key not in experiment.pretrained:
-        labels: dict[str, Any] = {"step": "pretrain", "model": spec.model.architecture}
+        labels: dict[str, Any] = {
+            "step": "pretrain",
+            "model": spec.model.architecture,
+            # Two variants of one architecture are told apart by their order, equal everywhere.
+            "variant": len(experiment.pretrained),
+        }
         experiment.progress.note(
             f"pretraining {spec.model.architecture}, which no earlier step has"
         )
