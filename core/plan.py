@@ -56,7 +56,8 @@ class TrainPlan:
 
     A step's gradient is Σ over its rows of ``weights`` · ∂loss(row)/∂w, summed shard by shard in
     order; a step's loss is the same sum of the rows' losses. ``weights`` already hold 1/n for a
-    step of n real rows, so nobody divides.
+    step of n real rows, so nobody divides. BatchNorm normalises within a shard, and its running
+    statistics are updated once per shard, in order.
 
     Attributes:
         indices: int64 [K, S, b], rows of the dataset handle. Real rows come first in a shard.
