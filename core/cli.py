@@ -16,6 +16,8 @@ import typer
 if TYPE_CHECKING:
     from paribus.spec import Spec
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="paribus",
     help="One experiment spec, the same training on every framework: pretrain, select, "
@@ -223,13 +225,12 @@ def main(arguments: list[str] | None = None) -> int:
     from paribus.errors import ParibusError
 
     try:
-        return int(app(args=arguments, standalone_mode=False) or 0)
+        code = int(app(args=arguments, standalone_mode=False) or 0)
     except ParibusError as error:
         typer.echo(f"paribus: {error}", err=True)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("paribus: interrupted", err=True)
-        return 130
+        code = INTERRUPTED
     except BrokenPipeError:
         # The reader (head, less) has left; Python would complain once more at shutdown.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -240,6 +241,10 @@ def main(arguments: list[str] | None = None) -> int:
             return _defect(error)
         typer.echo(f"paribus: {usage()} (paribus --help)", err=True)
         return int(getattr(error, "exit_code", 2))
+    # typer turns Ctrl-C into this code, or into an exception, as its version goes.
+    if code == INTERRUPTED:
+        typer.echo("paribus: interrupted", err=True)
+    return code
 
 
 def _defect(error: Exception) -> int:

@@ -1,0 +1,56 @@
+"""Ctrl-C: the run stops at once, says so in its folder, and what was measured stays readable."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from command import THREADS, Runner
+from experiments import small
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_an_interrupted_run(run: Runner, verbose: bool) -> None:
+    spec = run.write(small(finetune__epochs=1_000_000))
+    folder = run.folder / "out"
+    options = ["--out", str(folder), *(["--verbose"] if verbose else [])]
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-m", "paribus.cli", "run", str(spec), *options],
+        cwd=run.folder,
+        env={**os.environ, **THREADS},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        _wait_for(folder / "metrics.jsonl", rows=100)
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert child.returncode == 130
+    assert out == ""
+    assert err.strip() == "paribus: interrupted"
+    assert json.loads((folder / "result.json").read_text())["status"] == "interrupted"
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert len(rows) >= 100
+    # nothing half-written is left, and the same command can be given again
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"spec.toml", "metrics.jsonl", "result.json"}
+    again = run(small(finetune__epochs=1), "--overwrite")
+    assert again.result["status"] == "complete"
+
+
+def _wait_for(path: Path, rows: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if path.exists() and path.read_text().count("\n") >= rows:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} has no {rows} rows after two minutes")
