@@ -121,6 +121,18 @@ def python(program: str, *arguments: str | Path, cwd: Path) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def refused(done: Done, code: int, *words: str) -> None:
+    """Assert the exit code, and that one message on standard error holds the words."""
+    assert done.code == code, done.said
+    assert done.out == ""
+    assert done.err.startswith("paribus: ")
+    assert done.err.count("paribus: ") == 1
+    assert "Traceback" not in done.err
+    assert "internal error" not in done.err
+    for word in words:
+        assert word in " ".join(done.err.split())
+
+
 class Worker:
     """A child that runs one command after another; its standard error goes to a file."""
 
