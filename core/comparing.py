@@ -125,7 +125,8 @@ def _run(
         source.write_text(dumps(spec), encoding="utf-8")
     except OSError as error:
         raise RunFolderError(f"{source} cannot be written: {error}") from error
-    command = [sys.executable, "-m", "paribus.cli", "run", str(source), "--backend", name,
+    # -P: as with the `paribus` script, a file in the user's folder does not pass for a module.
+    command = [sys.executable, "-P", "-m", "paribus.cli", "run", str(source), "--backend", name,
                "--device", device or spec.device, "--out", str(folder)]  # fmt: skip
     command += ["--overwrite"] if overwrite else []
     command += [] if show else ["--quiet"]
@@ -138,8 +139,12 @@ def _run(
         check=False,
     )
     if done.returncode != 0:
-        said = (done.stderr or "").strip() or _told(folder)
-        raise RunError(f"the run on {name} ended with exit code {done.returncode}: {said}")
+        # Our message is the last thing said; a framework may have logged before it.
+        said = f"\n{done.stderr or ''}".rpartition("\nparibus: ")[2].strip() or _told(folder)
+        failure = RunError(f"the run on {name} ended with exit code {done.returncode}: {said}")
+        # Whether the spec has to change, the run failed or was interrupted, it stays the same.
+        failure.exit_code = max(1, done.returncode)
+        raise failure
     return Result(folder)
 
 

@@ -115,6 +115,7 @@ def train(work: Training) -> Trained:
             kept = _Kept(epoch, loss, validation, session.export_weights())
     finally:
         work.progress.end()
+    _require_finite(work, kept)
     return Trained(
         weights=kept.weights,
         kept_epoch=kept.epoch,
@@ -246,6 +247,17 @@ class _Steps:
             self._size = min(LARGEST_CHUNK, self._size * 2)
         elif seconds > CHUNK_SECONDS * 4:
             self._size = max(1, self._size // 2)
+
+
+def _require_finite(work: Training, kept: _Kept) -> None:
+    """The last step's loss is computed before its update, which nothing has looked at yet."""
+    bad = [name for name, array in kept.weights.items() if not np.isfinite(array).all()]
+    if bad:
+        raise NonFiniteLoss(
+            f"{' '.join(map(str, work.labels.values()))}: after epoch {kept.epoch}, {bad[0]} and "
+            f"{len(bad) - 1} more tensors contain NaN or infinite values. Lower the learning rate "
+            "or set clip_norm"
+        )
 
 
 def _validate(work: Training, epoch: int) -> Evaluation | None:

@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from paribus import registry, weights
 from paribus.adapter import Backend
-from paribus.errors import ParibusError, SpecError
+from paribus.errors import NonFiniteLoss, ParibusError, SpecError
 from paribus.loop import evaluate
 from paribus.machine import Machine
 from paribus.progress import Progress
@@ -124,11 +125,20 @@ def _run_steps(experiment: Experiment, folder: RunFolder, result: dict[str, Any]
 
 
 def test(experiment: Experiment, model: Model) -> dict[str, Any]:
-    """Evaluate the final model on the test rows: the only place that reads them."""
+    """Evaluate the final model on the test rows: the only place that reads them.
+
+    Raises:
+        NonFiniteLoss: the model diverged in a last step that nothing else has looked at.
+    """
     rows = experiment.split(model.data).test
     dataset = experiment.dataset(model.data)
     with open_model(experiment.machine, model) as session:
         found = evaluate(session, session.put(dataset.x, dataset.y), rows, model.preprocess)
+    if not isfinite(found.loss):
+        raise NonFiniteLoss(
+            f"test: the test loss is {found.loss}: the model has diverged. Lower the learning rate "
+            "or set clip_norm"
+        )
     experiment.record([{"step": "test", "split": "test", **found.as_dict()}])
     return found.as_dict()
 

@@ -132,4 +132,12 @@ def test_compare_passes_a_run_s_failure_on(tmp_path: Path) -> None:
     assert "the run on torch ended with exit code 1" in done.err
     assert "the training loss became" in done.err
     assert "Traceback" not in done.err
+    assert done.err.count("paribus: ") == 1
     assert Run(tmp_path / "out" / "torch", done).result["status"] == "failed"
+
+
+def test_compare_keeps_the_exit_code_of_bad_data(tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text(json.dumps(small(data={"source": "npz", "path": "x.npz"})))
+    done = process("compare", "spec.json", "--backends", "torch,huggingface", cwd=tmp_path)
+    assert done.code == 2
+    assert "x.npz" in done.err

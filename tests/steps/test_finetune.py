@@ -182,3 +182,26 @@ def test_a_fine_tuning_that_diverges_fails_and_says_where(run: Runner) -> None:
     assert last["loss"] is None
     assert not (failed.folder / "weights.safetensors").exists()
     assert "test" not in failed.result
+
+
+def test_a_model_that_diverges_in_its_last_step_is_no_result(run: Runner) -> None:
+    """The loss of a step is computed before its update; without validation nobody looks again."""
+    wild = {"name": "sgd", "learning_rate": 1e6, "weight_decay": 1e3}
+    recipe: Tree = {"batch_size": 100, "keep": "last", "optimizer": wild}
+    for index, epochs in enumerate((16, 17, 18, 19, 34, 35, 36)):
+        tree = small(
+            finetune=recipe | {"epochs": epochs}, data__split={"validation": 0.0, "test": 0.2}
+        )
+        done = run.attempt(tree, out=f"out-{index}")
+        result = done.result
+        finite = (
+            all(np.isfinite(array).all() for array in done.tensors().values())
+            if (done.folder / "weights.safetensors").exists()
+            else False
+        )
+        assert (result["status"] == "complete") == (done.done.code == 0)
+        if result["status"] == "complete":
+            assert finite
+            assert result["test"]["loss"] is not None
+        else:
+            assert result["error"]["kind"] == "NonFiniteLoss"
