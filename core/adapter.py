@@ -20,13 +20,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from paribus.architectures import Network
+from paribus.closing import Closing
 from paribus.plan import EvalPlan, StepResults, Sums, TrainPlan
 
 Array = npt.NDArray[Any]
@@ -86,7 +86,7 @@ class Pending(Protocol):
         """Wait and return the losses and norms; the only point where host and device meet."""
 
 
-class Session(ABC):
+class Session(Closing):
     """A network on a device, with its weights and optimizer state; a context manager.
 
     After ``open`` the weights are undefined until ``import_weights``. Leaving the context frees
@@ -169,17 +169,6 @@ class Session(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free what the session holds; safe to call twice."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Backend(ABC):

@@ -17,6 +17,7 @@ from typing import Any
 from paribus import registry, runfolder
 from paribus.errors import BackendError, ParibusError, RunError, RunFolderError
 from paribus.result import Result
+from paribus.runfolder import SPEC
 from paribus.spec import dumps
 from paribus.spec.sections import Spec
 
@@ -81,7 +82,7 @@ def compare(
         )
     for name in names:
         registry.require(name)
-    folder = _folder(spec, out)
+    folder = _folder(spec, names, out, overwrite)
     results: dict[str, Result] = {}
     for name in names:
         say(f"running {spec.name} on {name}")
@@ -98,33 +99,43 @@ def compare(
     return comparison
 
 
-def _folder(spec: Spec, out: str | Path | None) -> Path:
+def _folder(spec: Spec, names: Sequence[str], out: str | Path | None, overwrite: bool) -> Path:
+    """Make the folder that holds one run folder per backend, and ``spec.toml``."""
     try:
-        if out is not None:
-            Path(out).mkdir(parents=True, exist_ok=True)
-            return Path(out)
-        number = 1
-        while True:
-            path = Path("runs") / spec.name / f"compare-{number}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                path.mkdir()
-            except FileExistsError:
-                number += 1
-            else:
-                return path
+        path = _numbered(Path("runs") / spec.name) if out is None else Path(out)
+        path.mkdir(parents=True, exist_ok=True)
+        held = [name for name in (COMPARISON, *names) if (path / name).exists()]
+        if held and not overwrite:
+            raise RunFolderError(
+                f"{path} already holds {', '.join(held)}; choose another --out, or replace it with "
+                "--overwrite"
+            )
+        (path / SPEC).write_text(dumps(spec), encoding="utf-8")
     except OSError as error:
-        raise RunFolderError(f"{out or 'runs'} cannot be created: {error}") from error
+        raise RunFolderError(
+            f"{out or 'runs'} cannot be written: {error.strerror or error}; choose another place "
+            "with --out"
+        ) from error
+    return path
+
+
+def _numbered(root: Path) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        path = root / f"compare-{number}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return path
 
 
 def _run(
     spec: Spec, name: str, device: str | None, folder: Path, overwrite: bool, show: bool
 ) -> Result:
-    source = folder.parent / "spec.toml"
-    try:
-        source.write_text(dumps(spec), encoding="utf-8")
-    except OSError as error:
-        raise RunFolderError(f"{source} cannot be written: {error}") from error
+    source = folder.parent / SPEC
     # -P: as with the `paribus` script, a file in the user's folder does not pass for a module.
     command = [sys.executable, "-P", "-m", "paribus.cli", "run", str(source), "--backend", name,
                "--device", device or spec.device, "--out", str(folder)]  # fmt: skip

@@ -7,18 +7,18 @@ may trace and compile, so the last few stay open and take new weights.
 from __future__ import annotations
 
 from collections import OrderedDict
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from paribus import registry
 from paribus.adapter import Backend, Numerics, Precision, Session, Task
 from paribus.architectures import Network
+from paribus.closing import Closing
 from paribus.data import Dataset
 
 OPEN_SESSIONS = 3
 
 
-class Machine:
+class Machine(Closing):
     """Opens sessions on one backend and device, and keeps the last few.
 
     Attributes:
@@ -84,17 +84,6 @@ class Machine:
         self._closed_compile_seconds += entry.session.compile_seconds
         entry.handles.clear()
         entry.session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Open:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
 from typing import Any, Self
 
+from paribus.closing import Closing
 
-class Progress:
+
+class Progress(Closing):
     """Silence; also the interface of the noisier ones."""
 
     def begin(self, what: str, total: int) -> None:
@@ -22,16 +23,8 @@ class Progress:
     def note(self, message: str) -> None:
         """Say something that a person wants to know at the end of a piece of work."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
+    def close(self) -> None:
+        """End; nothing is shown any more."""
 
 
 class Lines(Progress):
@@ -83,12 +76,8 @@ class Bars(Progress):
         self._rich.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Take the bars away."""
         self._rich.stop()
 
 

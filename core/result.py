@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from paribus import architectures, registry, runfolder, weights
 from paribus.adapter import Session, Task
+from paribus.closing import Closing
 from paribus.data import Dataset
 from paribus.errors import DataError, RunError
 from paribus.machine import Machine
 from paribus.plan import Preprocess, evaluation_plan
-from paribus.spec.data import Data
 from paribus.steps.experiment import Model
 
 PREDICTION_BATCH = 256
 
 
-class Result:
+class Result(Closing):
     """A finished run, read from its folder.
 
     ``predict`` and ``native`` open the run's model on first use, on the backend and device that
@@ -70,8 +68,9 @@ class Result:
         """Return the model's outputs for stored examples; float64 [N, classes].
 
         Args:
-            x: examples as the data source stores them, before any transform: images
-                [N, H, W, channels] (or [N, H, W] with one channel), tables [N, features].
+            x: examples as ``data.source`` and ``data.image`` leave them, before any transform:
+                images [N, H, W, channels] (or [N, H, W] with one channel), in the source's own
+                units, already resized; tables [N, features].
 
         Raises:
             DataError: the shape does not fit.
@@ -135,7 +134,7 @@ class Result:
         if x.shape[1:] != stored or len(x) == 0:
             raise DataError(
                 f"predict: received an array of shape {x.shape}; expected at least one example "
-                f"in shape (N, {', '.join(map(str, stored))}), as the data source stores them"
+                f"in shape (N, {', '.join(map(str, stored))}): stored units, after data.image"
             )
         if x.dtype != np.uint8:
             x = x.astype(np.float64)
@@ -167,21 +166,10 @@ class Result:
             self._session.import_weights(weights.load(self.folder))
         return self._session
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def describe_model(model: Model, dataset: Callable[[Data], Dataset]) -> dict[str, Any]:
+def describe_model(model: Model, examples: Dataset) -> dict[str, Any]:
     """Return what ``Result`` needs to open a model again, as JSON values."""
-    network, examples = model.network, dataset(model.data)
+    network = model.network
     return {
         "architecture": network.architecture,
         "parameters": dict(network.parameters),

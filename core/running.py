@@ -23,9 +23,11 @@ from paribus.result import Result, describe_model, open_model
 from paribus.runfolder import PRETRAINED, SPEC, WEIGHTS, RunFolder
 from paribus.spec import dumps
 from paribus.spec.sections import Spec
+from paribus.steps.examples import Examples
 from paribus.steps.experiment import Experiment, Model
 from paribus.steps.finetune import finetune
 from paribus.steps.optimize import optimize
+from paribus.steps.prepare import prepare
 from paribus.steps.pretrain import pretrain
 from paribus.steps.select import select
 
@@ -66,6 +68,9 @@ def run(
     spec = spec.model_copy(update={"backend": descriptor.name, "device": place})
     if out is not None and overwrite:
         _refuse_own_weights(spec, Path(out))
+    # What can be known to fail fails now: before training, and before a folder is made or emptied.
+    examples = Examples(spec.seed)
+    prepare(spec, examples)
     folder = (
         RunFolder.numbered(Path("runs") / spec.name, descriptor.name)
         if out is None
@@ -80,7 +85,7 @@ def run(
             progress or Progress() as shown,
             Machine(descriptor, place, spec.precision, spec.numerics) as machine,
         ):
-            experiment = Experiment(spec, machine, folder.record, shown)
+            experiment = Experiment(spec, examples, machine, folder.record, shown)
             result["steps"] = experiment.results
             _run_steps(experiment, folder, result)
             result["compile_seconds"] = machine.compile_seconds
@@ -107,10 +112,6 @@ def _refuse_own_weights(spec: Spec, out: Path) -> None:
 
 def _run_steps(experiment: Experiment, folder: RunFolder, result: dict[str, Any]) -> None:
     spec = experiment.spec
-    # Data problems of every step are found before the first one trains.
-    for section in (spec.data, spec.pretrain.data if "pretrain" in spec.steps else None):
-        if section is not None:
-            experiment.split(section)
     for step in spec.steps:
         STEPS[step](experiment)
         if step == "pretrain" and experiment.model is not None:
@@ -118,7 +119,9 @@ def _run_steps(experiment: Experiment, folder: RunFolder, result: dict[str, Any]
         folder.write_result(result)
     if experiment.model is not None:
         _save(folder.path / WEIGHTS, experiment.model)
-        result["model"] = describe_model(experiment.model, experiment.dataset)
+        result["model"] = describe_model(
+            experiment.model, experiment.examples.dataset(experiment.model.data)
+        )
         result["weights_hash"] = weights.fingerprint(experiment.model.weights)
         if spec.evaluate_test:
             result["test"] = test(experiment, experiment.model)
@@ -130,8 +133,8 @@ def test(experiment: Experiment, model: Model) -> dict[str, Any]:
     Raises:
         NonFiniteLoss: the model diverged in a last step that nothing else has looked at.
     """
-    rows = experiment.split(model.data).test
-    dataset = experiment.dataset(model.data)
+    rows = experiment.examples.split(model.data).test
+    dataset = experiment.examples.dataset(model.data)
     with open_model(experiment.machine, model) as session:
         found = evaluate(session, session.put(dataset.x, dataset.y), rows, model.preprocess)
     if not isfinite(found.loss):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -82,9 +83,14 @@ class TensorFlowBackend(Backend):
         reason = self.available()
         if reason:
             raise BackendMissing(f"backend tensorflow: {reason}; install it with: {self.install}")
-        if "keras" not in sys.modules:
-            with _environment(KERAS_BACKEND="tensorflow"):
+        if "keras" not in sys.modules or "tensorflow" not in sys.modules:
+            with _environment(KERAS_BACKEND="tensorflow"), _quiet():
                 import keras
+                import tensorflow as tf
+
+                # By default TensorFlow takes all of a GPU's memory at its first computation.
+                for gpu in tf.config.list_physical_devices("GPU"):
+                    tf.config.experimental.set_memory_growth(gpu, True)
         import keras
         import tensorflow as tf
 
@@ -114,6 +120,29 @@ def _environment(**values: str) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what C++ code writes to standard error; say it after all where it ends in an error.
+
+    TensorFlow logs several lines at every import, before its own log level has a say.
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sys.stderr.flush()
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
 backend = TensorFlowBackend()

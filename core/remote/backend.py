@@ -6,13 +6,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from paribus import registry
 from paribus.adapter import Backend, Numerics, Precision, Task
 from paribus.architectures import Network
 from paribus.channel import Closed, receive, send
+from paribus.closing import Closing
 from paribus.errors import BackendError
 from paribus.remote.server import ERRORS
 from paribus.remote.session import RemoteSession
@@ -29,7 +29,7 @@ THREADS = (
 STDERR_LINES = 20
 
 
-class RemoteBackend(Backend):
+class RemoteBackend(Closing, Backend):
     """A registered backend, executed by a child process; a context manager that ends the child.
 
     Sessions of one ``RemoteBackend`` share its child and are used by one thread.
@@ -139,17 +139,6 @@ class RemoteBackend(Backend):
             self._child.wait()
             for stream in (self._child.stdin, self._child.stdout, self._stderr):
                 _release(stream)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _died(self, method: str) -> BackendError:
         self._child.kill()

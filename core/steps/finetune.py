@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from paribus.steps.experiment import Experiment
-from paribus.steps.fitting import fit, require_rows, summary
+from paribus.steps.fitting import fit, summary
+from paribus.steps.pretrain import body_for
 
 
 def finetune(experiment: Experiment) -> None:
     """Run the step on the training rows, keeping weights by the validation rows."""
     spec = experiment.spec
-    split = experiment.split(spec.data)
-    require_rows(split.train, "training", "finetune")
+    split = experiment.examples.split(spec.data)
     fitted = fit(
         experiment,
         spec,
@@ -19,6 +19,7 @@ def finetune(experiment: Experiment) -> None:
         split.validation,
         labels={"step": "finetune"},
         stream="finetune",
+        body=body_for(experiment, spec, "finetune"),
     )
     experiment.model = fitted.model
     experiment.results["finetune"] = summary(fitted)

@@ -13,12 +13,14 @@ from paribus import weights
 from paribus.adapter import Array, Task
 from paribus.architectures import HEAD, Network
 from paribus.batches import Schedule
-from paribus.errors import SpecError, WeightsError
-from paribus.loop import AfterEpoch, Trained, Training, train
+from paribus.errors import WeightsError
+from paribus.loop import Trained, train
 from paribus.plan import Augmentation, Integers
 from paribus.spec.sections import Spec
 from paribus.spec.training import Recipe
-from paribus.steps.experiment import Experiment, Model, step_data
+from paribus.stepping import AfterEpoch, Training
+from paribus.steps.examples import step_data
+from paribus.steps.experiment import Experiment, Model
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,6 @@ class Fitted:
 
     trained: Trained
     model: Model
-
-
-def network_of(experiment: Experiment, spec: Spec, step: str) -> Network:
-    """Return the network of a spec's model section for a step's data."""
-    section = step_data(spec, step)
-    dataset = experiment.dataset(section)
-    return spec.model.network(dataset.input_shape(section.transform), dataset.classes)
 
 
 def task_of(network: Network, recipe: Recipe, freeze: str) -> Task:
@@ -61,6 +56,7 @@ def fit(
     *,
     labels: Mapping[str, Any],
     stream: str,
+    body: Model | None = None,
     epochs: int | None = None,
     after_epoch: AfterEpoch | None = None,
 ) -> Fitted:
@@ -73,15 +69,16 @@ def fit(
         train_rows, validation_rows: int64 rows of the step's dataset.
         labels: go into every recorded row.
         stream: what the order of rows is drawn from; equal streams see equal batches.
+        body: the pretrained model that ``finetune.weights = "auto"`` means, where there is one.
         epochs: instead of the recipe's.
         after_epoch: told each epoch's validation; True stops.
     """
     recipe, section = spec.recipe(step), step_data(spec, step)
-    dataset = experiment.dataset(section)
-    network = network_of(experiment, spec, step)
+    dataset = experiment.examples.dataset(section)
+    network = experiment.examples.network(spec, step)
     task = task_of(network, recipe, spec.finetune.freeze if step == "finetune" else "none")
     preprocess = datasets.fit(dataset, train_rows, section.transform)
-    initial = initial_weights(experiment, spec, step, network)
+    initial = initial_weights(spec, step, network, body)
     session = experiment.machine.session(network, task)
     session.import_weights(initial)
 
@@ -115,7 +112,7 @@ def fit(
 
 
 def initial_weights(
-    experiment: Experiment, spec: Spec, step: str, network: Network
+    spec: Spec, step: str, network: Network, body: Model | None
 ) -> dict[str, Array]:
     """Return the tensors that a step's training starts from, by the recipe's ``weights``.
 
@@ -127,12 +124,9 @@ def initial_weights(
             return weights.draw(network, spec.seed)
         return _given(Path(spec.pretrain.weights), network, keep_head=True, seed=spec.seed)
     source, keep_head = spec.finetune.weights, spec.finetune.head == "keep"
-    if source == "drawn" or (source == "auto" and not experiment.pretrains):
+    if source == "drawn" or (source == "auto" and body is None):
         return weights.draw(network, spec.seed)
-    if source == "auto":
-        from paribus.steps.pretrain import pretrained
-
-        body = pretrained(experiment, spec)
+    if source == "auto" and body is not None:
         return _onto(network, body.weights, "the pretrained weights", keep_head, spec.seed)
     return _given(Path(source), network, keep_head=keep_head, seed=spec.seed)
 
@@ -162,16 +156,6 @@ def _onto(
         ) from error
     drawn = {} if keep_head else weights.draw(network, seed, only=head)
     return {name: drawn[name] if name in drawn else offered[name] for name in network.tensors}
-
-
-def require_rows(rows: Integers, part: str, step: str) -> None:
-    """Refuse an empty part.
-
-    Raises:
-        SpecError: it is empty.
-    """
-    if len(rows) == 0:
-        raise SpecError(f"{step}: the {part} part has no rows; see data.split")
 
 
 def summary(fitted: Fitted) -> dict[str, Any]:

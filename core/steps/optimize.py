@@ -17,10 +17,14 @@ from typing import TYPE_CHECKING, Any
 from paribus import draws
 from paribus.errors import NonFiniteLoss, RunError
 from paribus.metrics import Evaluation
+from paribus.plan import Integers
 from paribus.spec import assign
 from paribus.spec.sections import Optimize, Range, Spec
-from paribus.steps.experiment import Experiment, step_data
-from paribus.steps.fitting import fit, require_rows
+from paribus.stepping import AfterEpoch
+from paribus.steps.examples import step_data
+from paribus.steps.experiment import Experiment
+from paribus.steps.fitting import fit
+from paribus.steps.pretrain import body_for
 
 if TYPE_CHECKING:
     import optuna
@@ -95,24 +99,27 @@ class _Trial:
         Raises:
             optuna.TrialPruned, NonFiniteLoss.
         """
-        experiment, section = self.experiment, self.section
+        examples, section = self.experiment.examples, self.section
         data = step_data(self.spec, section.step)
-        if section.folds == 0:
-            split = experiment.split(data)
-            require_rows(split.validation, "validation", "optimize")
+        folds = examples.search_folds(data, section)
+        if not folds:
+            split = examples.split(data)
             return self._fit(split.train, split.validation, {}, self._after_epoch)
         values, epochs = [], 0
-        scheme = "stratified" if data.groups is None else "grouped"
-        for number, fold in enumerate(experiment.folds(data, scheme, section.folds, 1, 0.2)):
+        for number, fold in enumerate(folds):
             value, ran = self._fit(fold.train, fold.validation, {"fold": number}, None)
             values.append(value)
             epochs += ran
-            if number + 1 < section.folds:
+            if number + 1 < len(folds):
                 self._report(sum(values) / len(values), number + 1)
         return sum(values) / len(values), epochs
 
     def _fit(
-        self, train: Any, validation: Any, fold: dict[str, int], after: Any
+        self,
+        train: Integers,
+        validation: Integers,
+        fold: dict[str, int],
+        after: AfterEpoch | None,
     ) -> tuple[float, int]:
         labels = {"step": "optimize", "trial": self.trial.number, **fold}
         trained = fit(
@@ -123,6 +130,7 @@ class _Trial:
             validation,
             labels=labels,
             stream="/".join(("optimize", *map(str, fold.values()))),
+            body=body_for(self.experiment, self.spec, self.section.step),
             epochs=self.section.epochs,
             after_epoch=after,
         ).trained

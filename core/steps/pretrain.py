@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from paribus.spec.sections import Spec
-from paribus.steps.experiment import Experiment, Model, step_data
-from paribus.steps.fitting import Fitted, fit, require_rows, summary
+from paribus.steps.examples import step_data
+from paribus.steps.experiment import Experiment, Model
+from paribus.steps.fitting import Fitted, fit, summary
 
 
 def pretrain(experiment: Experiment) -> None:
@@ -17,12 +18,15 @@ def pretrain(experiment: Experiment) -> None:
     experiment.results["pretrain"] = summary(fitted)
 
 
-def pretrained(experiment: Experiment, spec: Spec) -> Model:
-    """Return the pretrained model that a candidate or trial starts from.
+def body_for(experiment: Experiment, spec: Spec, step: str) -> Model | None:
+    """Return the pretrained model that a training by ``spec`` starts from; None where none is.
 
-    It is trained where it is first needed: a candidate of another architecture is pretrained by
-    the same recipe on the same data, so that candidates are compared with other things equal.
+    There is one for ``finetune.weights = "auto"`` once the pretrain step has run. It is trained
+    where it is first needed: a candidate of another architecture is pretrained by the same recipe
+    on the same data, so that candidates are compared with other things equal.
     """
+    if step != "finetune" or spec.finetune.weights != "auto" or not experiment.pretrains:
+        return None
     key = _key(spec)
     if key not in experiment.pretrained:
         labels: dict[str, Any] = {
@@ -39,8 +43,7 @@ def pretrained(experiment: Experiment, spec: Spec) -> Model:
 
 
 def _train(experiment: Experiment, spec: Spec, labels: dict[str, Any]) -> Fitted:
-    split = experiment.split(step_data(spec, "pretrain"))
-    require_rows(split.train, "training", "pretrain")
+    split = experiment.examples.split(step_data(spec, "pretrain"))
     fitted = fit(
         experiment,
         spec,

@@ -13,8 +13,10 @@ from paribus.errors import NonFiniteLoss, RunError
 from paribus.metrics import mean_and_standard_error
 from paribus.spec import variant
 from paribus.spec.sections import Candidate, Select, Spec
-from paribus.steps.experiment import Experiment, same_rows, step_data
-from paribus.steps.fitting import fit, network_of
+from paribus.steps.examples import step_data
+from paribus.steps.experiment import Experiment
+from paribus.steps.fitting import fit
+from paribus.steps.pretrain import body_for
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,11 @@ def select(experiment: Experiment) -> None:
     section = experiment.spec.select
     assert section is not None  # the spec's validation has seen to it
     data = step_data(experiment.spec, section.step)
-    folds = experiment.folds(
-        data, section.scheme, section.folds, section.repeats, section.validation
-    )
+    folds = experiment.examples.selection_folds(data, section)
     variants = [
         variant(experiment.spec, candidate.patch, candidate.name)
         for candidate in section.candidates
     ]
-    for candidate, spec in zip(section.candidates, variants, strict=True):
-        # Cheap and first: a candidate that cannot be built fails now, not after an hour.
-        network_of(experiment, spec, section.step)
-        other = experiment.dataset(step_data(spec, section.step))
-        same_rows(experiment.dataset(data), other, candidate.name)
     scores = [
         _score(experiment, section, candidate, spec, folds)
         for candidate, spec in zip(section.candidates, variants, strict=True)
@@ -126,6 +121,7 @@ def _score(
                 fold.validation,
                 labels=labels,
                 stream=f"select/{fold.repeat}/{fold.fold}",
+                body=body_for(experiment, spec, section.step),
                 epochs=section.epochs,
             ).trained
         except NonFiniteLoss as error:
@@ -142,7 +138,7 @@ def _score(
         found.append(row | {"seconds": time.perf_counter() - started})
     whole = len(values) == len(folds)
     mean, error_of_mean = mean_and_standard_error(values) if whole else (None, None)
-    parameters = network_of(experiment, spec, section.step).parameter_count
+    parameters = experiment.examples.network(spec, section.step).parameter_count
     experiment.progress.note(
         f"select {candidate.name}: {section.metric} "
         + ("diverged" if mean is None else f"{mean:.4f} ± {error_of_mean or 0:.4f}")

@@ -93,10 +93,17 @@ def test_a_run_is_never_lost_unasked(run: Runner) -> None:
 
 
 def test_what_cannot_be_run_replaces_nothing(run: Runner) -> None:
-    """A spec, a backend or a device that is wrong is found before the folder is touched."""
+    """What is wrong with spec, backend, device or data is found before the folder is touched."""
     first = run(small())
     before = (first.folder / "result.json").read_bytes()
-    for options in (("--set", "finetune.epoch=3"), ("--backend", "torhc"), ("--device", "cuda:9")):
+    for options in (
+        ("--set", "finetune.epoch=3"),
+        ("--set", "finetune.freeze=layer9"),
+        ("--set", "finetune.weights=nowhere.safetensors"),
+        ("--set", 'data={source="npz", path="nowhere.npz"}'),
+        ("--backend", "torhc"),
+        ("--device", "cuda:9"),
+    ):
         assert run.attempt(small(), "--overwrite", *options).done.code != 0
         assert (first.folder / "result.json").read_bytes() == before
 

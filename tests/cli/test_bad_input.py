@@ -129,7 +129,7 @@ def test_the_run_folder_cannot_be_made(run: Runner) -> None:
     (run.folder / "runs").write_text("in the way")
     refused(run.worker("run", spec, cwd=run.folder), 1, "cannot be written")
     done = run.worker("compare", spec, "--backends", "torch,huggingface", cwd=run.folder)
-    refused(done, 1, "cannot be created")
+    refused(done, 1, "runs cannot be written")
 
 
 def test_a_run_is_not_replaced_by_one_that_starts_from_it(run: Runner) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
 
+from paribus.closing import Closing
 from paribus.data.dataset import Array
 from paribus.errors import DataError
 
@@ -29,7 +29,7 @@ class Header(NamedTuple):
     dtype: np.dtype[Any]
 
 
-class Archive:
+class Archive(Closing):
     """An open ``.npz`` file; a context manager. Membership and iteration are over array names.
 
     Raises:
@@ -50,15 +50,8 @@ class Archive:
                 raise DataError(f"{path}: has two arrays called {name}; write the file again")
             self._members[name] = info
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._zip.close()
 
     def __contains__(self, name: str) -> bool:

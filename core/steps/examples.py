@@ -1,0 +1,94 @@
+"""The examples that an experiment looks at: read once, split once, the same for every step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from paribus import data as datasets
+from paribus.architectures import Network
+from paribus.data import Dataset, Fold, Split
+from paribus.data.crossvalidation import Scheme
+from paribus.errors import DataError
+from paribus.plan import Integers
+from paribus.spec.data import Data
+from paribus.spec.sections import Optimize, Select, Spec
+
+
+class Examples:
+    """Datasets and splits by data section; those that agree on the examples share them."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._datasets: dict[str, Dataset] = {}
+        self._splits: dict[str, Split] = {}
+
+    def dataset(self, section: Data) -> Dataset:
+        """Return the examples of a data section.
+
+        Raises:
+            DataError, SpecError: they cannot be read, or are not what the section asks for.
+        """
+        # `limit` chooses by the split's seed, so that is part of what the examples are.
+        key = section.model_dump_json(exclude={"split": True, "transform": True})
+        key += str(section.split.seed)
+        if key not in self._datasets:
+            self._datasets[key] = datasets.load(section, self._seed)
+        return self._datasets[key]
+
+    def split(self, section: Data) -> Split:
+        """Return the rows of a section's training, validation and test parts."""
+        key = section.model_dump_json(exclude={"transform"})
+        if key not in self._splits:
+            dataset = self.dataset(section)
+            self._splits[key] = datasets.split(dataset, section.split, self._seed)
+        return self._splits[key]
+
+    def selection_folds(self, section: Data, select: Select) -> list[Fold]:
+        """Return the folds that all candidates share, of the development rows."""
+        return datasets.folds(
+            self.dataset(section),
+            self._development(section),
+            select.scheme,
+            select.folds,
+            select.repeats,
+            self._seed,
+            select.validation,
+        )
+
+    def search_folds(self, section: Data, optimize: Optimize) -> list[Fold]:
+        """Return the folds that all trials share; empty where the validation part judges them."""
+        if optimize.folds == 0:
+            return []
+        scheme: Scheme = "stratified" if section.groups is None else "grouped"
+        rows = self._development(section)
+        return datasets.folds(self.dataset(section), rows, scheme, optimize.folds, 1, self._seed)
+
+    def network(self, spec: Spec, step: str) -> Network:
+        """Return the network of a spec's model section for a step's data.
+
+        Raises:
+            SpecError: the examples do not fit the architecture.
+        """
+        section = step_data(spec, step)
+        dataset = self.dataset(section)
+        return spec.model.network(dataset.input_shape(section.transform), dataset.classes)
+
+    def require_same_rows(self, spec: Spec, other: Spec, step: str, name: str) -> None:
+        """Require that a candidate sees the same examples, so that folds are shared.
+
+        Raises:
+            DataError: it does not.
+        """
+        first, second = (self.dataset(step_data(s, step)) for s in (spec, other))
+        if not np.array_equal(first.y, second.y):
+            raise DataError(f"candidate {name!r} sees other examples; folds could not be the same")
+
+    def _development(self, section: Data) -> Integers:
+        """Return the sorted rows that may be looked at freely: training and validation."""
+        split = self.split(section)
+        return np.sort(np.concatenate((split.train, split.validation)))
+
+
+def step_data(spec: Spec, step: str) -> Data:
+    """Return the data section of ``pretrain`` or of the task."""
+    return (spec.pretrain.data or spec.data) if step == "pretrain" else spec.data
