@@ -77,6 +77,7 @@ class TorchSession(Session):
         self._placed = Placed(network, task, model, self._flat, self._device, self._dtype,
                               self._channels_last)  # fmt: skip
         self._numerics = numerics
+        self._multiplications = settings.multiplications(network)
         self._open = True
         settings.prepare(numerics, self._device)
 
@@ -125,7 +126,7 @@ class TorchSession(Session):
         batches, row_weights, losses = self._prepare(handle, plan)
         norms = torch.empty(plan.steps, dtype=self._dtype, device=self._device)
         scalars = {name: values.tolist() for name, values in plan.scalars.items()}
-        with self._computing():
+        with self._computing(plan.indices.shape[-1]):
             for step in range(plan.steps):
                 self._backward(batches, plan, step, row_weights, losses)
                 if task.clips or task.norms:
@@ -159,7 +160,7 @@ class TorchSession(Session):
     def gradients(self, handle: Examples, plan: TrainPlan) -> tuple[float, dict[str, Array]]:
         """Return loss and gradients of the first step."""
         batches, row_weights, losses = self._prepare(handle, plan)
-        with self._placed.unchanged(), self._computing():
+        with self._placed.unchanged(), self._computing(plan.indices.shape[-1]):
             self._backward(batches, plan, 0, row_weights, losses)
         loss = Steps(losses, None, plan.weights).result().losses[0]
         return float(loss), {name: _array(g) for name, g in self._flat.gradients.items()}
@@ -210,8 +211,8 @@ class TorchSession(Session):
             torch.autograd.backward(rows, row_weights[at])
             losses[at] = rows.detach()
 
-    def _computing(self) -> AbstractContextManager[None]:
-        return settings.applied(self._numerics, self._device)
+    def _computing(self, rows: int) -> AbstractContextManager[None]:
+        return settings.applied(self._numerics, self._device, rows * self._multiplications)
 
     def _forward(self, x: Tensor) -> Tensor:
         if not self._bfloat16:
@@ -228,7 +229,7 @@ class TorchSession(Session):
                           self._channels_last)  # fmt: skip
         for batch, count in enumerate(plan.counts.tolist()):
             at = (batch, slice(count))
-            with torch.no_grad(), self._computing():
+            with torch.no_grad(), self._computing(count):
                 logits = self._forward(batches.inputs(*at))
             yield logits, None if batches.labels is None else batches.labels[at]
 
