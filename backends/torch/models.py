@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from paribus.architectures import INPUT, Network, Node
+from paribus.architectures import INPUT, Network
 from paribus.architectures.vit import sizes
-from paribus.backends.torch import tokens
+from paribus.backends.torch.layers import OPERATIONS
 
 
 @dataclass(frozen=True)
@@ -38,68 +38,6 @@ class Model:
     names: Mapping[str, tuple[str, ...]]
     logits: Callable[[nn.Module, Tensor], Tensor]
     save: Callable[[nn.Module, Path], Path]
-
-
-class Add(nn.Module):
-    """The sum of two inputs."""
-
-    def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        """Return ``left + right``."""
-        return left + right
-
-
-class GlobalAveragePool(nn.Module):
-    """The mean over height and width: [b, C, H, W] → [b, C]."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the mean over the last two axes."""
-        return x.mean(dim=(2, 3))
-
-
-def _conv2d(node: Node) -> nn.Module:
-    size = node.size
-    return nn.Conv2d(
-        size("in_channels"),
-        size("out_channels"),
-        size("kernel"),
-        stride=size("stride"),
-        padding=size("padding"),
-        groups=size("groups"),
-        bias=bool(size("bias")),
-    )
-
-
-def _batch_norm(node: Node) -> nn.Module:
-    kind = nn.BatchNorm2d if len(node.shape) == 3 else nn.BatchNorm1d
-    eps, momentum = node.attributes["eps"], node.attributes["momentum"]
-    return kind(node.size("features"), eps=eps, momentum=momentum)
-
-
-def _linear(node: Node) -> nn.Module:
-    bias = bool(node.size("bias"))
-    return nn.Linear(node.size("in_features"), node.size("out_features"), bias=bias)
-
-
-def _max_pool2d(node: Node) -> nn.Module:
-    return nn.MaxPool2d(
-        node.size("kernel"), stride=node.size("stride"), padding=node.size("padding")
-    )
-
-
-OPERATIONS: dict[str, Callable[[Node], nn.Module]] = {
-    "conv2d": _conv2d,
-    "batch_norm": _batch_norm,
-    "linear": _linear,
-    "relu": lambda node: nn.ReLU(),
-    "relu6": lambda node: nn.ReLU6(),
-    "tanh": lambda node: nn.Tanh(),
-    "max_pool2d": _max_pool2d,
-    "global_avg_pool": lambda node: GlobalAveragePool(),
-    "adaptive_avg_pool2d": lambda node: nn.AdaptiveAvgPool2d(node.size("size")),
-    "flatten": lambda node: nn.Flatten(),
-    "add": lambda node: Add(),
-    **tokens.OPERATIONS,
-}
 
 
 class GraphModule(nn.Module):
@@ -195,7 +133,7 @@ def _vgg(network: Network) -> nn.Module:
         dropout=network.parameters["dropout"],
     )  # fmt: skip
     linear = ("classifier.0", "classifier.3", "classifier.6")
-    return _fitted(module, network, "features.0", *linear)
+    return _fitted(module, network, "features.0", "avgpool", *linear)
 
 
 def _mobilenet_v2(network: Network) -> nn.Module:
@@ -222,7 +160,7 @@ def _vit(network: Network) -> nn.Module | None:
 
 
 def _fitted(module: nn.Module, network: Network, *names: str) -> nn.Module:
-    """Replace layers of which torchvision fixes a size that this network has as its nodes say.
+    """Replace layers of torchvision's that this network needs otherwise by what its nodes say.
 
     The first convolution is always for three channels there; the node knows how many there are.
     """
