@@ -193,8 +193,8 @@ def models(as_json: AsJson = False) -> None:
         return
     for row in rows:
         settings = " ".join(f"{key}={value}" for key, value in row["settings"].items())
-        typer.echo(f"{row['architecture']:10} {row['parameters']:>12,}  {settings}".rstrip())
-        typer.echo(f"{'':10} stages: {', '.join(row['stages'])}")
+        typer.echo(f"{row['architecture']:12} {row['parameters']:>12,}  {settings}".rstrip())
+        typer.echo(f"{'':12} stages: {', '.join(row['stages'])}")
 
 
 @app.callback(invoke_without_command=True)

@@ -25,6 +25,13 @@ PLAIN = build(
 )
 MLP = build("mlp", {"hidden": [7, 5], "activation": "tanh"}, (6,), 3)
 RESNET = build("resnet18", {}, (3, 32, 32), 4)
+VGG = build("vgg11_bn", {"hidden": 12}, (3, 32, 32), 3)
+MOBILENET = build("mobilenet_v2", {"width": 0.25}, (3, 32, 32), 3)
+
+TINY = {"patch": 4, "layers": 2, "heads": 2, "hidden": 8, "mlp": 12}
+VIT = build("vit", TINY, (3, 8, 8), 3)
+# torchvision has none like it: on torch, the nodes themselves.
+WIDE_VIT = build("vit", {**TINY, "gelu": "tanh"}, (3, 8, 12), 3)
 
 # Not round, one per channel, and so that the inputs are neither tiny nor all of one sign.
 SCALING = Preprocess(scale=(1 / 61.0, 1 / 73.0), shift=(1.9, 1.6))
@@ -40,10 +47,10 @@ HYPERPARAMETERS = {
 
 
 def tensors(network: Network, seed: int = 1) -> dict[str, Array]:
-    """Return weights as training leaves them: no BatchNorm at its start, statistics not 0 and 1."""
+    """Return weights as training leaves them: nothing that starts as a constant is one still."""
     drawn = weights.draw(network, seed)
     for name, tensor in network.tensors.items():
-        if tensor.role == "norm":
+        if tensor.role == "norm" or tensor.initializer.kind == "constant":
             noise = draws.normal(seed, f"lived-in/{name}", 0, tensor.shape)
             drawn[name] = drawn[name] + 0.2 * noise
         if name.endswith("running_var"):

@@ -7,11 +7,13 @@ product of windows, the mean and variance of BatchNorm are NumPy's.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.special import ndtr
 
 from paribus.architectures import INPUT, Network, Node
 from paribus.plan import Augmentation, Preprocess, center
@@ -93,16 +95,31 @@ def _windows(node: Node, x: Array, fill: float) -> Array:
 
 def _conv2d(node: Node, tensors: Mapping[str, Array], x: Array) -> Array:
     weight, groups = tensors[f"{node.name}.weight"], node.size("groups")
-    outputs = [
-        np.tensordot(part, kernels, axes=([1, 4, 5], [1, 2, 3])).transpose(0, 3, 1, 2)
-        for part, kernels in zip(
-            np.split(_windows(node, x, 0.0), groups, axis=1),
-            np.split(weight, groups),
-            strict=True,
-        )
-    ]
-    out = np.concatenate(outputs, axis=1)
-    return out + tensors[f"{node.name}.bias"][:, None, None] if node.size("bias") else out
+    windows = _windows(node, x, 0.0)
+    if groups == 1:
+        out = np.tensordot(windows, weight, axes=([1, 4, 5], [1, 2, 3])).transpose(0, 3, 1, 2)
+    else:
+        n, channels, height, width, *kernel = windows.shape
+        parts = windows.reshape(n, groups, channels // groups, height, width, *kernel)
+        kernels = weight.reshape(groups, -1, *weight.shape[1:])
+        out = np.einsum("ngchwij,gocij->ngohw", parts, kernels).reshape(n, -1, height, width)
+    return np.asarray(
+        out + tensors[f"{node.name}.bias"][:, None, None] if node.size("bias") else out
+    )
+
+
+def _adaptive_avg_pool2d(node: Node, tensors: Mapping[str, Array], x: Array) -> Array:
+    size = node.size("size")
+
+    def span(index: int, length: int) -> slice:
+        return slice(floor(index * length / size), ceil((index + 1) * length / size))
+
+    out = np.empty((*x.shape[:2], size, size))
+    for i in range(size):
+        for j in range(size):
+            part = x[:, :, span(i, x.shape[2]), span(j, x.shape[3])]
+            out[:, :, i, j] = part.mean(axis=(2, 3))
+    return out
 
 
 def _linear(node: Node, tensors: Mapping[str, Array], x: Array) -> Array:
@@ -132,13 +149,56 @@ def _batch_norm(
     return np.asarray(normal * weight[column] + bias[column])
 
 
+def _class_token(node: Node, tensors: Mapping[str, Array], x: Array) -> Array:
+    return np.concatenate([np.repeat(tensors[node.name], len(x), axis=0), x], axis=1)
+
+
+def _layer_norm(node: Node, tensors: Mapping[str, Array], x: Array) -> Array:
+    centered = x - x.mean(axis=-1, keepdims=True)
+    normal = centered / np.sqrt((centered**2).mean(axis=-1, keepdims=True) + node.attributes["eps"])
+    return np.asarray(normal * tensors[f"{node.name}.weight"] + tensors[f"{node.name}.bias"])
+
+
+def _gelu(node: Node, tensors: Mapping[str, Array], x: Array) -> Array:
+    if node.size("tanh"):
+        return np.asarray(0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))))
+    return np.asarray(x * ndtr(x))
+
+
+def _attention(node: Node, tensors: Mapping[str, Array], x: Array) -> Array:
+    own = {
+        leaf: tensors[f"{node.name}.{leaf}"]
+        for leaf in ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias")
+    }
+    projected = x @ own["in_proj_weight"].T + own["in_proj_bias"]
+    queries, keys, values = np.split(projected, 3, axis=-1)
+    width = node.size("width") // node.size("heads")
+    outputs = []
+    for head in range(node.size("heads")):
+        part = slice(head * width, (head + 1) * width)
+        scores = queries[..., part] @ keys[..., part].swapaxes(1, 2) / np.sqrt(width)
+        shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        outputs.append(shares / shares.sum(axis=-1, keepdims=True) @ values[..., part])
+    joined = np.concatenate(outputs, axis=-1)
+    return np.asarray(joined @ own["out_proj.weight"].T + own["out_proj.bias"])
+
+
 OPERATIONS: Mapping[str, Any] = {
     "conv2d": _conv2d,
     "linear": _linear,
     "relu": lambda node, tensors, x: np.maximum(x, 0.0),
+    "relu6": lambda node, tensors, x: np.clip(x, 0.0, 6.0),
     "tanh": lambda node, tensors, x: np.tanh(x),
     "max_pool2d": lambda node, tensors, x: _windows(node, x, -np.inf).max(axis=(4, 5)),
     "global_avg_pool": lambda node, tensors, x: x.mean(axis=(2, 3)),
+    "adaptive_avg_pool2d": _adaptive_avg_pool2d,
     "flatten": lambda node, tensors, x: x.reshape(len(x), -1),
     "add": lambda node, tensors, x, y: x + y,
+    "tokens": lambda node, tensors, x: x.reshape(*x.shape[:2], -1).swapaxes(1, 2),
+    "class_token": _class_token,
+    "position_embedding": lambda node, tensors, x: x + tensors[f"{node.name}.pos_embedding"],
+    "first_token": lambda node, tensors, x: x[:, 0],
+    "layer_norm": _layer_norm,
+    "gelu": _gelu,
+    "attention": _attention,
 }

@@ -1,8 +1,9 @@
 """Networks as ``transformers.PreTrainedModel``: the published class, else one around the nodes.
 
-The ResNets are transformers' own, reached through a table of names. An architecture that
-transformers does not have becomes ``ParibusForImageClassification``, which saves, loads and trains
-like any other: its configuration holds the four JSON values that rebuild the network, never code.
+ResNets and vision transformers are transformers' own, reached through tables of names. An
+architecture that transformers does not have, or computes otherwise (its MobileNetV2 pads
+differently), becomes ``ParibusForImageClassification``, which saves, loads and trains like any
+other: its configuration holds the four JSON values that rebuild the network, never code.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+import transformers
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -22,13 +24,17 @@ from transformers import (
     PreTrainedModel,
     ResNetConfig,
     ResNetForImageClassification,
+    ViTConfig,
+    ViTForImageClassification,
 )
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from paribus import architectures
 from paribus.architectures import Network
 from paribus.architectures.resnet import DEPTHS
-from paribus.backends.torch.models import GraphModule, Model
+from paribus.architectures.vit import EPSILON, sizes
+from paribus.backends.torch.models import GraphModule, Model, graph_names
+from paribus.errors import Unsupported
 
 _BLOCK = r"layer(?P<layer>[1-4])\.(?P<block>\d+)\."
 
@@ -41,6 +47,29 @@ RESNET_NAMES: tuple[tuple[str, str], ...] = (
     (_BLOCK + r"downsample\.0", "{block}.shortcut.convolution"),
     (_BLOCK + r"downsample\.1", "{block}.shortcut.normalization"),
     (r"fc", "classifier.1"),
+)
+
+
+# Its attention keeps queries, keys and values apart.
+_LAYER = r"encoder\.layers\.encoder_layer_(?P<layer>\d+)\."
+VIT_NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"class_token", ("vit.embeddings.cls_token",)),
+    (r"encoder\.pos_embedding", ("vit.embeddings.position_embeddings",)),
+    (r"conv_proj\.(?P<leaf>\w+)", ("vit.embeddings.patch_embeddings.projection.{leaf}",)),
+    (_LAYER + r"ln_1\.(?P<leaf>\w+)", ("vit.layers.{layer}.layernorm_before.{leaf}",)),
+    (_LAYER + r"ln_2\.(?P<leaf>\w+)", ("vit.layers.{layer}.layernorm_after.{leaf}",)),
+    (
+        _LAYER + r"self_attention\.in_proj_(?P<leaf>\w+)",
+        tuple("vit.layers.{layer}.attention." + f"{part}_proj." + "{leaf}" for part in "qkv"),
+    ),
+    (
+        _LAYER + r"self_attention\.out_proj\.(?P<leaf>\w+)",
+        ("vit.layers.{layer}.attention.o_proj.{leaf}",),
+    ),
+    (_LAYER + r"mlp\.0\.(?P<leaf>\w+)", ("vit.layers.{layer}.mlp.fc1.{leaf}",)),
+    (_LAYER + r"mlp\.3\.(?P<leaf>\w+)", ("vit.layers.{layer}.mlp.fc2.{leaf}",)),
+    (r"encoder\.ln\.(?P<leaf>\w+)", ("vit.layernorm.{leaf}",)),
+    (r"heads\.head\.(?P<leaf>\w+)", ("classifier.{leaf}",)),
 )
 
 
@@ -97,18 +126,38 @@ AutoModelForImageClassification.register(ParibusConfig, ParibusForImageClassific
 
 
 def build(network: Network) -> Model:
-    """Return transformers' model for a ResNet, our ``PreTrainedModel`` for anything else."""
+    """Return transformers' own model where its arithmetic is the same, else a wrapped one."""
     module: nn.Module
+    names: dict[str, tuple[str, ...]]
     with torch.device("meta"):
         if network.architecture in DEPTHS:
             module = ResNetForImageClassification(_resnet_config(network))
-            names = {name: _resnet_name(name) for name in network.tensors}
+            names = {name: (_resnet_name(name),) for name in network.tensors}
+        elif network.architecture.startswith("vit"):
+            module = ViTForImageClassification(_vit_config(network))
+            names = {name: _vit_names(name) for name in network.tensors}
         else:
             config = ParibusConfig(network.architecture, network.parameters, network.input_shape,
                                    num_labels=network.classes)  # fmt: skip
             module = ParibusForImageClassification(config)
-            names = {name: f"network.{name}" for name in network.tensors}
+            names = {
+                name: tuple(f"network.{part}" for part in parts)
+                for name, parts in graph_names(network).items()
+            }
+    _check_names(module, names)
     return Model(module, names, _call, _save)
+
+
+def _check_names(module: nn.Module, names: Mapping[str, tuple[str, ...]]) -> None:
+    """Require that the tables fit the transformers that is installed; names change there."""
+    state = module.state_dict()
+    missing = [part for parts in names.values() for part in parts if part not in state]
+    if missing:
+        raise Unsupported(
+            f"transformers {transformers.__version__} has no {missing[0]!r} in "
+            f"{type(module).__name__}; paribus knows the names of transformers 5. "
+            "Install it: pip install -U transformers"
+        )
 
 
 def _resnet_config(network: Network) -> ResNetConfig:
@@ -137,6 +186,36 @@ def _resnet_name(canonical: str) -> str:
             )
             return native.format(block=block, conv=part.get("conv", 1) - 1) + f".{leaf}"
     raise KeyError(f"{canonical!r} has no name in transformers' ResNet")
+
+
+def _vit_config(network: Network) -> ViTConfig:
+    size = sizes(network)
+    channels, height, width = network.input_shape
+    dropout = network.parameters["dropout"]
+    return ViTConfig(
+        # One number where it says all, as published configurations have it.
+        image_size=height if height == width else [height, width],
+        patch_size=size.patch,
+        num_channels=channels,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        hidden_size=size.hidden,
+        intermediate_size=size.mlp,
+        hidden_act="gelu" if size.gelu == "exact" else "gelu_pytorch_tanh",
+        layer_norm_eps=EPSILON,
+        qkv_bias=True,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=0.0,
+        num_labels=network.classes,
+    )
+
+
+def _vit_names(canonical: str) -> tuple[str, ...]:
+    for pattern, natives in VIT_NAMES:
+        match = re.fullmatch(pattern, canonical)
+        if match:
+            return tuple(native.format(**match.groupdict()) for native in natives)
+    raise KeyError(f"{canonical!r} has no name in transformers' ViT")
 
 
 def _call(module: nn.Module, x: Tensor) -> Tensor:

@@ -30,8 +30,10 @@ class TensorFlowBackend(Backend):
     install = "pip install 'paribus[tensorflow]'"
     capabilities = Capabilities(
         operations=frozenset(
-            {"conv2d", "batch_norm", "linear", "relu", "tanh", "max_pool2d"}
-            | {"global_avg_pool", "flatten", "add"}
+            {"conv2d", "batch_norm", "linear", "relu", "relu6", "tanh", "max_pool2d"}
+            | {"global_avg_pool", "adaptive_avg_pool2d", "flatten", "add"}
+            | {"tokens", "class_token", "position_embedding", "first_token"}
+            | {"layer_norm", "gelu", "attention"}
         ),
         rules=frozenset(RULES),
         precisions=frozenset({"float32", "float64", "bfloat16"}),

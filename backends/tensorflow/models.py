@@ -8,7 +8,7 @@ evaluation read the same variables through ``ops``, which is exact where a stock
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,46 +18,90 @@ import numpy.typing as npt
 from keras import layers
 
 from paribus.architectures import INPUT, Network, Node
+from paribus.backends.tensorflow import sequences
+from paribus.backends.tensorflow.ops import bins
+from paribus.backends.tensorflow.sequences import Layer, Named
 
 Array = npt.NDArray[Any]
-Named = Callable[..., dict[str, Any]]  # suffix → the name and dtype of a layer of the node
-Layer = Callable[[Node, list[Any], Named], Any]
 
-# canonical leaf → (attribute of the layer, axes that turn canonical into Keras's layout)
-_NORM: dict[str, tuple[str, tuple[int, ...]]] = {
-    "weight": ("gamma", (0,)),
-    "bias": ("beta", (0,)),
-    "running_mean": ("moving_mean", (0,)),
-    "running_var": ("moving_variance", (0,)),
-}
-VARIABLES: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
-    "conv2d": {"weight": ("kernel", (2, 3, 1, 0)), "bias": ("bias", (0,))},
-    "linear": {"weight": ("kernel", (1, 0)), "bias": ("bias", (0,))},
-    "batch_norm": _NORM,
+
+@dataclass(frozen=True)
+class Where:
+    """Where a node's layers keep a tensor; ``axes`` turn the canonical layout into Keras's."""
+
+    attribute: str
+    axes: tuple[int, ...] = (0,)
+    suffix: str = ""
+
+
+_NORM = {"weight": Where("gamma"), "bias": Where("beta")}
+_PRODUCT = {"weight": Where("kernel", (1, 0)), "bias": Where("bias")}
+# operation → canonical leaf → the layer's variable
+VARIABLES: dict[str, dict[str, Where]] = {
+    "conv2d": {"weight": Where("kernel", (2, 3, 1, 0)), "bias": Where("bias")},
+    # Keras has one axis for the input channels and one for the outputs of each: here (…, C, m).
+    "depthwise": {"weight": Where("kernel", (2, 3, 0, 1)), "bias": Where("bias")},
+    "linear": _PRODUCT,
+    "batch_norm": {
+        **_NORM,
+        "running_mean": Where("moving_mean"),
+        "running_var": Where("moving_variance"),
+    },
+    "layer_norm": _NORM,
+    "class_token": {"": Where("embeddings", (0, 1, 2))},
+    "position_embedding": {"pos_embedding": Where("embeddings", (0, 1, 2))},
+    "attention": {
+        "in_proj_weight": Where("kernel", (1, 0), "_in_proj"),
+        "in_proj_bias": Where("bias", (0,), "_in_proj"),
+        "out_proj.weight": Where("kernel", (1, 0), "_out_proj"),
+        "out_proj.bias": Where("bias", (0,), "_out_proj"),
+    },
 }
 
 
 @dataclass(frozen=True)
 class Place:
-    """One canonical tensor's variable; ``axes`` turn the canonical layout into Keras's."""
+    """One canonical tensor's variable; ``axes`` turn the canonical layout into Keras's.
+
+    Where Keras cuts an axis in two or has none for a length of 1, the shapes differ as well.
+    """
 
     variable: Any
     axes: tuple[int, ...]
+    shape: tuple[int, ...]
 
     def native(self, array: Array) -> Array:
         """Return a canonical array in Keras's layout and the variable's dtype."""
         dtype = self.variable.dtype.as_numpy_dtype
-        return np.ascontiguousarray(array.transpose(self.axes), dtype=dtype)
+        moved = array.transpose(self.axes).reshape(self.variable.shape)
+        return np.ascontiguousarray(moved, dtype=dtype)
 
     def canonical(self, array: Array) -> Array:
         """Return an array in Keras's layout as the canonical one."""
-        return np.ascontiguousarray(array.transpose(np.argsort(self.axes)))
+        moved = array.reshape([self.shape[axis] for axis in self.axes])
+        return np.ascontiguousarray(moved.transpose(np.argsort(self.axes)))
+
+
+def _kind(node: Node) -> str:
+    """Return the node's key in ``VARIABLES``."""
+    depthwise = node.op == "conv2d" and node.size("groups") == node.size("in_channels") > 1
+    return "depthwise" if depthwise else node.op
 
 
 def _conv2d(node: Node, inputs: list[Any], named: Named) -> Any:
     x, padding = inputs[0], node.size("padding")
     if padding:
         x = layers.ZeroPadding2D(padding, **named("_pad"))(x)
+    if _kind(node) == "depthwise":
+        # Conv2D with groups would do, but has no gradient on a CPU.
+        return layers.DepthwiseConv2D(
+            node.size("kernel"),
+            strides=node.size("stride"),
+            depth_multiplier=node.size("out_channels") // node.size("in_channels"),
+            use_bias=bool(node.size("bias")),
+            depthwise_initializer="zeros",
+            **named(),
+        )(x)
     return layers.Conv2D(
         node.size("out_channels"),
         node.size("kernel"),
@@ -90,6 +134,14 @@ def _max_pool2d(node: Node, inputs: list[Any], named: Named) -> Any:
     return layers.MaxPooling2D(node.size("kernel"), node.size("stride"), **named())(x)
 
 
+def _adaptive_avg_pool2d(node: Node, inputs: list[Any], named: Named) -> Any:
+    x, size = inputs[0], node.size("size")
+    if x.shape[1:3] == (size, size):
+        return x
+    rows, columns = (bins(n, size).astype(x.dtype) for n in x.shape[1:3])
+    return keras.ops.einsum("hi,bijc,wj->bhwc", rows, x, columns)
+
+
 def _flatten(node: Node, inputs: list[Any], named: Named) -> Any:
     x = inputs[0]
     if len(x.shape) == 4:
@@ -102,13 +154,16 @@ LAYERS: dict[str, Layer] = {
     "batch_norm": _batch_norm,
     "linear": _linear,
     "relu": lambda node, inputs, named: layers.ReLU(**named())(inputs[0]),
+    "relu6": lambda node, inputs, named: layers.ReLU(max_value=6.0, **named())(inputs[0]),
     "tanh": lambda node, inputs, named: layers.Activation("tanh", **named())(inputs[0]),
     "max_pool2d": _max_pool2d,
     "global_avg_pool": lambda node, inputs, named: layers.GlobalAveragePooling2D(**named())(
         inputs[0]
     ),
+    "adaptive_avg_pool2d": _adaptive_avg_pool2d,
     "flatten": _flatten,
     "add": lambda node, inputs, named: layers.Add(**named())(inputs),
+    **sequences.LAYERS,
 }
 
 
@@ -121,21 +176,20 @@ def build(network: Network, dtype: str) -> tuple[Any, dict[str, Place]]:
     shape = network.input_shape
     source = keras.Input((*shape[1:], shape[0]), dtype=dtype, name=INPUT)
     values = {INPUT: source}
-    layer_names: dict[str, str] = {}
+    names: dict[tuple[str, str], str] = {}
     for node in network.nodes:
-        base = layer_names[node.name] = _unique(node.name.replace(".", "_"), taken)
 
-        def named(suffix: str = "", base: str = base) -> dict[str, Any]:
-            return {"name": _unique(base + suffix, taken) if suffix else base, "dtype": dtype}
+        def named(suffix: str = "", node: Node = node) -> dict[str, Any]:
+            name = names[node.name, suffix] = _unique(node.name.replace(".", "_") + suffix, taken)
+            return {"name": name, "dtype": dtype}
 
         values[node.name] = LAYERS[node.op](node, _all(values, node.inputs), named)
     model = keras.Model(source, values[network.nodes[-1].name], name=network.architecture)
     places = {}
     for name, tensor in network.tensors.items():
-        leaf = name[len(tensor.node) + 1 :]
-        attribute, axes = VARIABLES[network.node[tensor.node].op][leaf]
-        layer = model.get_layer(layer_names[tensor.node])
-        places[name] = Place(getattr(layer, attribute).value, axes)
+        where = VARIABLES[_kind(network.node[tensor.node])][name[len(tensor.node) + 1 :]]
+        layer = model.get_layer(names[tensor.node, where.suffix])
+        places[name] = Place(getattr(layer, where.attribute).value, where.axes, tensor.shape)
     return model, places
 
 

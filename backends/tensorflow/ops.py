@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import pi, sqrt
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from paribus.architectures import INPUT, Network, Node
@@ -49,9 +52,13 @@ def _conv2d(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
     same = stride == 1 and node.size("kernel") == 2 * padding + 1
     if padding and not same:
         x = _padded(x, padding, 0.0)
+    padding_rule = "SAME" if same else "VALID"
+    if groups == node.size("in_channels") > 1:
+        y = tf.nn.depthwise_conv2d(x, kernel, (1, stride, stride, 1), padding_rule)
+        return _biased(node, y, state)
     # TensorFlow has no gradient of a grouped convolution on a CPU; groups are independent.
     parts = [
-        tf.nn.conv2d(part, weight, stride, "SAME" if same else "VALID")
+        tf.nn.conv2d(part, weight, stride, padding_rule)
         for part, weight in zip(
             tf.split(x, groups, 3) if groups > 1 else [x],
             tf.split(kernel, groups, 3) if groups > 1 else [kernel],
@@ -67,8 +74,14 @@ def _padded(x: Tensor, padding: int, value: float) -> Tensor:
 
 
 def _linear(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
-    kernel = tf.cast(state.tensors[f"{node.name}.weight"], state.products)
-    return _biased(node, tf.matmul(tf.cast(inputs[0], state.products), kernel), state)
+    return _biased(node, _product(inputs[0], f"{node.name}.weight", state), state)
+
+
+def _product(x: Tensor, weight: str, state: Pass) -> Tensor:
+    """Multiply the last axis; one product of matrices, also of sequences and for the gradient."""
+    kernel = tf.cast(state.tensors[weight], state.products)
+    rows = tf.reshape(tf.cast(x, state.products), (-1, x.shape[-1]))
+    return tf.reshape(tf.matmul(rows, kernel), (-1, *x.shape[1:-1], kernel.shape[-1]))
 
 
 def _biased(node: Node, x: Tensor, state: Pass) -> Tensor:
@@ -115,6 +128,26 @@ def _max_pool2d(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
     return tf.nn.max_pool2d(x, node.size("kernel"), node.size("stride"), "VALID")
 
 
+def _adaptive_avg_pool2d(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
+    x, size = inputs[0], node.size("size")
+    if x.shape[1:3] == (size, size):
+        return x
+    rows, columns = (bins(n, size) for n in x.shape[1:3])
+    # Bins are products of rows and columns: two small matrix products, whatever they overlap.
+    return tf.einsum(
+        "hi,bijc,wj->bhwc", tf.constant(rows, x.dtype), x, tf.constant(columns, x.dtype)
+    )
+
+
+def bins(size: int, count: int) -> npt.NDArray[np.float64]:
+    """Return what each of ``size`` elements weighs in each bin's mean: float64 [count, size]."""
+    shares = np.zeros((count, size))
+    for index in range(count):
+        part = slice(index * size // count, -(-(index + 1) * size // count))
+        shares[index, part] = 1.0 / (part.stop - part.start)
+    return shares
+
+
 def _flatten(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
     x = inputs[0]
     if x.shape.rank == 4 and x.shape[3] != 1 and (x.shape[1], x.shape[2]) != (1, 1):
@@ -122,16 +155,79 @@ def _flatten(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
     return tf.reshape(x, (-1, *node.shape))
 
 
+def _add(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
+    left, right = inputs
+    # A product of low precision joins the parameters' precision, it does not lower the sum.
+    if left.dtype != right.dtype:
+        wide = left.dtype if right.dtype == state.products else right.dtype
+        left, right = tf.cast(left, wide), tf.cast(right, wide)
+    return left + right
+
+
+def _class_token(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
+    token = state.tensors[node.name]
+    x = tf.cast(inputs[0], token.dtype)
+    first = tf.broadcast_to(token, (tf.shape(x)[0], 1, node.shape[1]))
+    return tf.concat([first, x], 1)
+
+
+def _position_embedding(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
+    positions = state.tensors[f"{node.name}.pos_embedding"]
+    return tf.cast(inputs[0], positions.dtype) + positions
+
+
+def _layer_norm(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
+    scale, offset = (state.tensors[f"{node.name}.{leaf}"] for leaf in ("weight", "bias"))
+    x = tf.cast(inputs[0], scale.dtype)
+    mean = tf.reduce_mean(x, -1, keepdims=True)
+    variance = tf.reduce_mean(tf.math.squared_difference(x, mean), -1, keepdims=True)
+    return tf.nn.batch_normalization(x, mean, variance, offset, scale, node.attributes["eps"])
+
+
+def _gelu(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
+    # tf.nn.gelu rounds √2 to single precision also where x is double: 1e-8 off.
+    x = inputs[0]
+    if node.size("tanh"):
+        inner = sqrt(2 / pi) * (x + 0.044715 * tf.pow(x, 3))
+        return 0.5 * x * (1.0 + tf.tanh(inner))
+    return 0.5 * x * (1.0 + tf.math.erf(x * sqrt(0.5)))
+
+
+def _attention(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
+    name, tokens, heads = node.name, node.shape[0], node.size("heads")
+    width = node.size("width") // heads
+    biases = [state.tensors[f"{name}.{leaf}"] for leaf in ("in_proj_bias", "out_proj.bias")]
+    x = _product(inputs[0], f"{name}.in_proj_weight", state)
+    x = tf.nn.bias_add(x, tf.cast(biases[0], x.dtype))
+    x = tf.transpose(tf.reshape(x, (-1, tokens, 3, heads, width)), (2, 0, 3, 1, 4))
+    queries, keys, values = tf.unstack(x, 3)
+    scores = tf.matmul(queries * width**-0.5, keys, transpose_b=True)
+    # Shares that add up to 1 are taken in the parameters' precision.
+    shares = tf.cast(tf.nn.softmax(tf.cast(scores, biases[0].dtype)), x.dtype)
+    x = tf.transpose(tf.matmul(shares, values), (0, 2, 1, 3))
+    x = _product(tf.reshape(x, (-1, *node.shape)), f"{name}.out_proj.weight", state)
+    return tf.nn.bias_add(x, tf.cast(biases[1], x.dtype))
+
+
 OPERATIONS: dict[str, Operation] = {
     "conv2d": _conv2d,
     "batch_norm": _batch_norm,
     "linear": _linear,
     "relu": lambda node, inputs, state: tf.nn.relu(inputs[0]),
+    "relu6": lambda node, inputs, state: tf.nn.relu6(inputs[0]),
     "tanh": lambda node, inputs, state: tf.tanh(inputs[0]),
     "max_pool2d": _max_pool2d,
     "global_avg_pool": lambda node, inputs, state: tf.reduce_mean(inputs[0], (1, 2)),
+    "adaptive_avg_pool2d": _adaptive_avg_pool2d,
     "flatten": _flatten,
-    "add": lambda node, inputs, state: inputs[0] + inputs[1],
+    "add": _add,
+    "tokens": lambda node, inputs, state: tf.reshape(inputs[0], (-1, *node.shape)),
+    "class_token": _class_token,
+    "position_embedding": _position_embedding,
+    "first_token": lambda node, inputs, state: inputs[0][:, 0],
+    "layer_norm": _layer_norm,
+    "gelu": _gelu,
+    "attention": _attention,
 }
 
 

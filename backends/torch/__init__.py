@@ -1,4 +1,4 @@
-"""The PyTorch adapter: torchvision's own ResNets, anything else built from the network's nodes.
+"""The PyTorch adapter: torchvision's own models, anything else built from the network's nodes.
 
 This module is only the descriptor. It is imported to list backends, on machines that may have no
 PyTorch at all, so the framework is imported inside ``devices`` and ``open`` alone.
@@ -27,8 +27,9 @@ class TorchBackend(Backend):
     install = "pip install 'paribus[torch]'"
     capabilities = Capabilities(
         operations=frozenset(
-            ("conv2d", "batch_norm", "linear", "relu", "tanh", "max_pool2d", "global_avg_pool",
-             "flatten", "add")
+            ("conv2d", "batch_norm", "linear", "relu", "relu6", "tanh", "max_pool2d",
+             "global_avg_pool", "adaptive_avg_pool2d", "flatten", "add", "tokens", "class_token",
+             "position_embedding", "first_token", "layer_norm", "gelu", "attention")
         ),
         rules=frozenset(RULES),
         precisions=frozenset(("float32", "float64", "bfloat16")),

@@ -1,8 +1,8 @@
 """Networks as ``torch.nn.Module``: the published model where there is one, else the nodes.
 
-A user who leaves paribus should hold what the framework's community uses, so the ResNets are
-torchvision's. For everything else one interpreter executes the nodes, under canonical module names;
-a new architecture in core needs no line here.
+A user who leaves paribus should hold what the framework's community uses, so the published
+architectures are torchvision's. For everything else one interpreter executes the nodes, under
+canonical module names; a new architecture in core needs no line here.
 
 Modules are built on the meta device: core draws the initial weights, so drawing them here as well
 would be time for nothing.
@@ -17,7 +17,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from paribus.architectures import INPUT, Network, Node
+from paribus.architectures import INPUT, Network
+from paribus.architectures.vit import sizes
+from paribus.backends.torch.layers import OPERATIONS
 
 
 @dataclass(frozen=True)
@@ -26,78 +28,20 @@ class Model:
 
     Attributes:
         module: on the meta device, without values.
-        names: canonical tensor name → name in the module's state dict.
+        names: canonical tensor name → names in the module's state dict: mostly one; where a model
+            keeps as several what is one tensor, those that make it up along the first axis.
         logits: ``(module, inputs)`` → logits [b, C]; inputs are [b, C, H, W] or [b, features].
         save: ``(module, folder)`` → path of what the framework's users expect.
     """
 
     module: nn.Module
-    names: Mapping[str, str]
+    names: Mapping[str, tuple[str, ...]]
     logits: Callable[[nn.Module, Tensor], Tensor]
     save: Callable[[nn.Module, Path], Path]
 
 
-class Add(nn.Module):
-    """The sum of two inputs."""
-
-    def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        """Return ``left + right``."""
-        return left + right
-
-
-class GlobalAveragePool(nn.Module):
-    """The mean over height and width: [b, C, H, W] → [b, C]."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the mean over the last two axes."""
-        return x.mean(dim=(2, 3))
-
-
-def _conv2d(node: Node) -> nn.Module:
-    size = node.size
-    return nn.Conv2d(
-        size("in_channels"),
-        size("out_channels"),
-        size("kernel"),
-        stride=size("stride"),
-        padding=size("padding"),
-        groups=size("groups"),
-        bias=bool(size("bias")),
-    )
-
-
-def _batch_norm(node: Node) -> nn.Module:
-    kind = nn.BatchNorm2d if len(node.shape) == 3 else nn.BatchNorm1d
-    eps, momentum = node.attributes["eps"], node.attributes["momentum"]
-    return kind(node.size("features"), eps=eps, momentum=momentum)
-
-
-def _linear(node: Node) -> nn.Module:
-    bias = bool(node.size("bias"))
-    return nn.Linear(node.size("in_features"), node.size("out_features"), bias=bias)
-
-
-def _max_pool2d(node: Node) -> nn.Module:
-    return nn.MaxPool2d(
-        node.size("kernel"), stride=node.size("stride"), padding=node.size("padding")
-    )
-
-
-OPERATIONS: dict[str, Callable[[Node], nn.Module]] = {
-    "conv2d": _conv2d,
-    "batch_norm": _batch_norm,
-    "linear": _linear,
-    "relu": lambda node: nn.ReLU(),
-    "tanh": lambda node: nn.Tanh(),
-    "max_pool2d": _max_pool2d,
-    "global_avg_pool": lambda node: GlobalAveragePool(),
-    "flatten": lambda node: nn.Flatten(),
-    "add": lambda node: Add(),
-}
-
-
 class GraphModule(nn.Module):
-    """Executes a network's nodes; state names are the canonical ones."""
+    """Executes a network's nodes; ``graph_names`` has the names of its state."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -131,14 +75,28 @@ class GraphModule(nn.Module):
 
 
 def build(network: Network) -> Model:
-    """Return torchvision's model for a ResNet, a ``GraphModule`` for anything else."""
+    """Return torchvision's model where there is one, a ``GraphModule`` for anything else."""
     with torch.device("meta"):
-        module = (
-            _torchvision_resnet(network)
-            if network.architecture.startswith("resnet")
-            else GraphModule(network)
-        )
-    return Model(module, {name: name for name in network.tensors}, _call, save_state_dict)
+        module, names = _published(network), _published_names(network)
+        if module is None:
+            module, names = GraphModule(network), graph_names(network)
+    return Model(module, names, _call, save_state_dict)
+
+
+def _published_names(network: Network) -> dict[str, tuple[str, ...]]:
+    """Return the names in the published model's state dict: the canonical ones."""
+    return {name: (name,) for name in network.tensors}
+
+
+def graph_names(network: Network) -> dict[str, tuple[str, ...]]:
+    """Return the names in a ``GraphModule``'s state dict: the canonical ones.
+
+    A tensor that has its node's own name is the node's ``value``.
+    """
+    return {
+        name: (name if name != tensor.node else f"{name}.value",)
+        for name, tensor in network.tensors.items()
+    }
 
 
 def save_state_dict(module: nn.Module, folder: Path) -> Path:
@@ -152,13 +110,74 @@ def save_state_dict(module: nn.Module, folder: Path) -> Path:
     return path
 
 
-def _torchvision_resnet(network: Network) -> nn.Module:
+def _published(network: Network) -> nn.Module | None:
+    """Return torchvision's model, or None where it has none of this architecture and shape."""
+    for start, make in PUBLISHED:
+        if network.architecture.startswith(start):
+            return make(network)
+    return None
+
+
+def _resnet(network: Network) -> nn.Module:
     from torchvision.models import get_model
 
     module: nn.Module = get_model(network.architecture, weights=None, num_classes=network.classes)
-    # torchvision's stem is for three channels; the node knows how many this network has.
-    module.add_module("conv1", _conv2d(network.node["conv1"]))
+    return _fitted(module, network, "conv1")
+
+
+def _vgg(network: Network) -> nn.Module:
+    from torchvision.models import get_model
+
+    module: nn.Module = get_model(
+        network.architecture, weights=None, num_classes=network.classes, init_weights=False,
+        dropout=network.parameters["dropout"],
+    )  # fmt: skip
+    linear = ("classifier.0", "classifier.3", "classifier.6")
+    return _fitted(module, network, "features.0", "avgpool", *linear)
+
+
+def _mobilenet_v2(network: Network) -> nn.Module:
+    from torchvision.models import MobileNetV2
+
+    module: nn.Module = MobileNetV2(
+        network.classes, network.parameters["width"], dropout=network.parameters["dropout"]
+    )
+    return _fitted(module, network, "features.0.0")
+
+
+def _vit(network: Network) -> nn.Module | None:
+    from torchvision.models import VisionTransformer
+
+    size, (_, height, width) = sizes(network), network.input_shape
+    if height != width or size.gelu != "exact":
+        # torchvision's takes square images only, and has one activation.
+        return None
+    module: nn.Module = VisionTransformer(
+        height, size.patch, size.layers, size.heads, size.hidden, size.mlp,
+        dropout=network.parameters["dropout"], num_classes=network.classes,
+    )  # fmt: skip
+    return _fitted(module, network, "conv_proj")
+
+
+def _fitted(module: nn.Module, network: Network, *names: str) -> nn.Module:
+    """Replace layers of torchvision's that this network needs otherwise by what its nodes say.
+
+    The first convolution is always for three channels there; the node knows how many there are.
+    """
+    for name in names:
+        node = network.node[name]
+        parent, _, leaf = name.rpartition(".")
+        module.get_submodule(parent).add_module(leaf, OPERATIONS[node.op](node))
     return module
+
+
+# start of the architecture's name → torchvision's model
+PUBLISHED: tuple[tuple[str, Callable[[Network], nn.Module | None]], ...] = (
+    ("resnet", _resnet),
+    ("vgg", _vgg),
+    ("mobilenet_v2", _mobilenet_v2),
+    ("vit", _vit),
+)
 
 
 def _call(module: nn.Module, x: Tensor) -> Tensor:

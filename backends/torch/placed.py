@@ -47,15 +47,24 @@ class Placed:
         self.module: nn.Module = module.eval().requires_grad_(False)
         self._training = False
         state = module.state_dict(keep_vars=True)
-        self.tensors: dict[str, Tensor] = {n: state[model.names[n]] for n in network.tensors}
-        for name in task.trainable:
-            parameter = self.tensors[name]
-            parameter.data = flat.weights[name]
-            parameter.requires_grad_(True)
-            parameter.grad = flat.gradients[name]
+        self.tensors: dict[str, Tensor] = {}
+        for name in network.tensors:
+            parts = [state[part] for part in model.names[name]]
+            cuts = [len(part) for part in parts]
+            if name in flat.weights:
+                self.tensors[name] = flat.weights[name]
+                for part, gradient in zip(
+                    parts, torch.split(flat.gradients[name], cuts), strict=True
+                ):
+                    part.requires_grad_(True)
+                    part.grad = gradient
+            else:
+                self.tensors[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
+            for part, view in zip(parts, torch.split(self.tensors[name], cuts), strict=True):
+                part.data = view
         frozen = task.frozen_norms(network)
         self._frozen = [
-            module.get_submodule(model.names[f"{name}.weight"].rpartition(".")[0])
+            module.get_submodule(model.names[f"{name}.weight"][0].rpartition(".")[0])
             for name in frozen
         ]
         self.pointwise = [

@@ -9,19 +9,25 @@ from pydantic import Field, TypeAdapter
 
 from paribus.architectures.cnn import CNN
 from paribus.architectures.mlp import MLP
+from paribus.architectures.mobilenet import MobileNetV2
 from paribus.architectures.network import HEAD, INPUT, Initializer, Network, Node, Shape, Tensor
 from paribus.architectures.parameters import Parameters
 from paribus.architectures.resnet import ResNet
+from paribus.architectures.vgg import VGG
+from paribus.architectures.vit import PublishedViT, ViT
 
-ModelSection = Annotated[Union[MLP, CNN, ResNet], Field(discriminator="architecture")]  # noqa: UP007
+ModelSection = Annotated[
+    Union[MLP, CNN, ResNet, VGG, MobileNetV2, PublishedViT, ViT],  # noqa: UP007
+    Field(discriminator="architecture"),
+]
 
 ARCHITECTURES: dict[str, type[Parameters]] = {
     name: section
-    for section in (MLP, CNN, ResNet)
+    for section in (MLP, CNN, ResNet, VGG, MobileNetV2, PublishedViT, ViT)
     for name in get_args(section.model_fields["architecture"].annotation)
 }
 
-_SECTION: TypeAdapter[MLP | CNN | ResNet] = TypeAdapter(ModelSection)
+_SECTION: TypeAdapter[Parameters] = TypeAdapter(ModelSection)
 
 
 def build(

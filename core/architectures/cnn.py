@@ -6,13 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from paribus.architectures.builder import Builder
 from paribus.architectures.initializers import (
     fan_in_uniform,
     kaiming_normal,
     kaiming_uniform,
     zeros,
 )
-from paribus.architectures.network import HEAD, INPUT, Builder, Network, Shape
+from paribus.architectures.network import HEAD, INPUT, Network, Shape
 from paribus.architectures.parameters import Parameters
 
 

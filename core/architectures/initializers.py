@@ -30,3 +30,8 @@ def fan_in_uniform(fan_in: int) -> Initializer:
 def zeros() -> Initializer:
     """All zero."""
     return Initializer("constant", 0.0)
+
+
+def normal(deviation: float) -> Initializer:
+    """Normal with a given standard deviation."""
+    return Initializer("normal", deviation)

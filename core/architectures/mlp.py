@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from paribus.architectures.builder import Builder
 from paribus.architectures.initializers import (
     fan_in_uniform,
     kaiming_uniform,
     xavier_uniform,
     zeros,
 )
-from paribus.architectures.network import HEAD, INPUT, Builder, Network, Shape
+from paribus.architectures.network import HEAD, INPUT, Network, Shape
 from paribus.architectures.parameters import Parameters
 
 

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from paribus.architectures.network import Network, Shape
+
+
+def _no_dropout(probability: float) -> float:
+    if probability > 0:
+        raise ValueError(
+            f"{probability} given, 0 is allowed: no backend drops activations yet, because each "
+            "framework draws masks from a generator of its own and would train another model"
+        )
+    return probability
+
+
+# Stated, so that a resolved spec says that the published models' dropout is off.
+Dropout = Annotated[
+    float,
+    Field(ge=0, lt=1, description="Probability of dropping an activation; only 0 for now."),
+    AfterValidator(_no_dropout),
+]
 
 
 class Parameters(BaseModel):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from paribus.architectures.builder import Builder
 from paribus.architectures.initializers import fan_in_uniform, kaiming_normal
-from paribus.architectures.network import HEAD, INPUT, Builder, Network, Shape
+from paribus.architectures.network import HEAD, INPUT, Network, Shape
 from paribus.architectures.parameters import Parameters
 
 Name = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]

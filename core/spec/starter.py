@@ -54,13 +54,22 @@ horizontal_flip = false    # with probability 1/2, in training
 vertical_flip = false      # with probability 1/2, in training
 
 [model]                    # also short: model = "resnet18"
-architecture = "cnn"       # mlp, cnn, resnet18, resnet34, resnet50, resnet101, resnet152
+architecture = "cnn"       # mlp, cnn, resnet18 … resnet152, vgg11 … vgg19_bn, mobilenet_v2, vit,
+                           # vit_b_16, vit_b_32, vit_l_16: see paribus models
 channels = [16, 32]        # cnn: output channels of each block
 kernel = 3                 # cnn: 1, 3, 5 or 7
 batch_norm = true          # cnn: BatchNorm after each convolution
 pooling = "flatten"        # cnn: flatten, average
-hidden = 0                 # cnn: width before the head, 0 for none; mlp: a list such as [128]
+hidden = 0                 # cnn: width before the head, 0 for none; mlp: a list such as [128];
+                           # vgg: 4096, width before the head; vit: 192, width of a token
 # activation = "relu"      # mlp: relu, tanh
+# width = 1.0              # mobilenet_v2: multiplies the channels of every layer
+# patch = 16               # vit: pixels on a side; the image's sides are multiples of it
+# layers = 12              # vit
+# heads = 3                # vit: they divide hidden
+# mlp = 768                # vit: width between the two layers of an MLP
+# gelu = "exact"           # vit: exact, tanh (its approximation)
+# dropout = 0.0            # vgg, mobilenet_v2, vit*: only 0 for now
 
 [pretrain]                 # trains a model on [data], or on what [pretrain.data] changes in it
 epochs = 10                # passes over the training rows

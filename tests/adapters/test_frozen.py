@@ -8,17 +8,29 @@ import reference
 from labs import Lab
 
 from paribus import weights
+from paribus.architectures import Network
 
 
-@pytest.mark.parametrize("freeze", ["body", "block1"])
-def test_frozen_tensors_keep_every_bit(lab: Lab, freeze: str) -> None:
-    network = cases.CNN
+@pytest.mark.parametrize(
+    ("network", "freeze"),
+    [
+        (cases.CNN, "body"),
+        (cases.CNN, "block1"),
+        (cases.VGG, "classifier"),
+        (cases.MOBILENET, "neck"),
+        (cases.VIT, "body"),
+        (cases.VIT, "layer1"),
+    ],
+    ids=lambda value: getattr(value, "architecture", value),
+)
+def test_frozen_tensors_keep_every_bit(lab: Lab, network: Network, freeze: str) -> None:
     task = cases.task(network, freeze=freeze)
     session = lab.session(network, task)
     given = cases.tensors(network)
     session.import_weights(given)
     handle = session.put(cases.stored(network, 24), cases.labels(network, 24))
-    session.train_steps(handle, cases.train_plan(cases.batches(4, 1, 8, 24))).result()
+    plan = cases.train_plan(cases.batches(4, 1, 8, 24), preprocess=cases.scaling(network))
+    session.train_steps(handle, plan).result()
     after = session.export_weights()
 
     frozen_norms = task.frozen_norms(network)

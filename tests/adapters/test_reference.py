@@ -11,7 +11,16 @@ from labs import Lab
 from paribus import draws
 from paribus.architectures import Network
 
-NETWORKS = {"cnn": cases.CNN, "plain": cases.PLAIN, "mlp": cases.MLP, "resnet18": cases.RESNET}
+NETWORKS = {
+    "cnn": cases.CNN,
+    "plain": cases.PLAIN,
+    "mlp": cases.MLP,
+    "resnet18": cases.RESNET,
+    "vgg11_bn": cases.VGG,
+    "mobilenet_v2": cases.MOBILENET,
+    "vit": cases.VIT,
+    "wide vit": cases.WIDE_VIT,
+}
 # Float64, relative to the largest logit.
 CLOSE = 1e-12
 
@@ -62,7 +71,7 @@ def test_a_step_leaves_the_defined_loss_and_statistics(lab: Lab, architecture: s
         assert cases.distance(after[name], expected) <= CLOSE, name
 
 
-@pytest.mark.parametrize("architecture", ["cnn", "plain", "mlp"])
+@pytest.mark.parametrize("architecture", ["cnn", "plain", "mlp", "vit", "wide vit"])
 def test_gradients_are_the_slope_of_the_loss(lab: Lab, architecture: str) -> None:
     """Central differences of the NumPy loss, one direction per tensor.
 

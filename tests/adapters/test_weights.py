@@ -11,7 +11,16 @@ from paribus import weights
 from paribus.errors import WeightsError
 from paribus.optimizers import RULES
 
-NETWORKS = {"cnn": cases.CNN, "plain": cases.PLAIN, "mlp": cases.MLP, "resnet18": cases.RESNET}
+NETWORKS = {
+    "cnn": cases.CNN,
+    "plain": cases.PLAIN,
+    "mlp": cases.MLP,
+    "resnet18": cases.RESNET,
+    "vgg11_bn": cases.VGG,
+    "mobilenet_v2": cases.MOBILENET,
+    "vit": cases.VIT,
+    "wide vit": cases.WIDE_VIT,
+}
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from paribus import weights
 from paribus.architectures import build
@@ -16,11 +17,23 @@ PUBLISHED = {
     "resnet50": 25_557_032,
     "resnet101": 44_549_160,
     "resnet152": 60_192_808,
+    "vgg11": 132_863_336,
+    "vgg11_bn": 132_868_840,
+    "vgg13": 133_047_848,
+    "vgg13_bn": 133_053_736,
+    "vgg16": 138_357_544,
+    "vgg16_bn": 138_365_992,
+    "vgg19": 143_667_240,
+    "vgg19_bn": 143_678_248,
+    "mobilenet_v2": 3_504_872,
+    "vit_b_16": 86_567_656,
+    "vit_b_32": 88_224_232,
+    "vit_l_16": 304_326_632,
 }
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_resnets_have_the_published_number_of_parameters(name):
+def test_published_architectures_have_the_published_number_of_parameters(name):
     assert build(name, {}, (3, 224, 224), 1000).parameter_count == PUBLISHED[name]
 
 
@@ -33,6 +46,62 @@ def test_freezing_by_stage():
     assert len(network.trainable("none")) == 62
     with pytest.raises(SpecError, match=r"layer5.*allowed: none, body, stem"):
         network.trainable("layer5")
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "stage", "free"),
+    [
+        ("vgg11_bn", {}, "block5", {"features", "classifier"}),
+        ("vgg11_bn", {}, "classifier", {"classifier"}),
+        ("mobilenet_v2", {}, "neck", {"features", "classifier"}),
+        ("vit", {"patch": 8, "layers": 2}, "layer1", {"encoder", "heads"}),
+    ],
+)
+def test_stages_of_the_image_architectures(name, parameters, stage, free):
+    network = build(name, parameters, (3, 32, 32), 10)
+    assert {tensor.split(".")[0] for tensor in network.trainable(stage)} == free
+    assert len(network.trainable("body")) == 2
+    assert network.stages[-1] == "head"
+
+
+def test_weight_decay_knows_what_is_a_weight():
+    network = build("vit", {"patch": 8, "layers": 1}, (3, 32, 32), 10)
+    roles = {name: tensor.role for name, tensor in network.tensors.items()}
+    assert roles["class_token"] == roles["encoder.pos_embedding"] == "weight"
+    layer = "encoder.layers.encoder_layer_0"
+    assert roles[f"{layer}.self_attention.in_proj_weight"] == "weight"
+    assert roles[f"{layer}.self_attention.in_proj_bias"] == "bias"
+    assert roles[f"{layer}.self_attention.out_proj.bias"] == "bias"
+    assert roles[f"{layer}.ln_1.weight"] == roles["encoder.ln.bias"] == "norm"
+
+
+def test_image_architectures_are_drawn_as_published():
+    """Deviations within 2 %: the tensors have ten thousand values and more."""
+    vgg = weights.draw(build("vgg11", {"hidden": 64}, (3, 32, 32), 10), 3)
+    assert vgg["features.8.weight"].std() == pytest.approx(np.sqrt(2 / (256 * 9)), rel=0.02)
+    assert vgg["classifier.0.weight"].std() == pytest.approx(0.01, rel=0.02)
+    mobilenet = weights.draw(build("mobilenet_v2", {}, (3, 32, 32), 10), 3)
+    depthwise = mobilenet["features.17.conv.1.0.weight"]
+    assert depthwise.shape == (960, 1, 3, 3)
+    assert depthwise.std() == pytest.approx(np.sqrt(2 / (960 * 9)), rel=0.05)
+    vit = weights.draw(build("vit", {"layers": 1}, (3, 64, 64), 10), 3)
+    layer = "encoder.layers.encoder_layer_0"
+    assert vit["conv_proj.weight"].std() == pytest.approx(1 / np.sqrt(3 * 16**2), rel=0.02)
+    drawn = vit[f"{layer}.self_attention.in_proj_weight"]
+    assert np.abs(drawn).max() == pytest.approx(np.sqrt(6 / (4 * 192)), rel=0.01)
+    assert np.abs(vit[f"{layer}.mlp.0.bias"]).max() < 1e-5
+    assert vit["encoder.pos_embedding"].std() == pytest.approx(0.02, rel=0.05)
+    assert not vit["class_token"].any()
+    assert not vit["heads.head.weight"].any()
+
+
+def test_what_does_not_fit_a_vision_transformer_is_refused():
+    with pytest.raises(SpecError, match=r"30×32 do not divide into patches of 16×16"):
+        build("vit_b_16", {}, (3, 30, 32), 10)
+    with pytest.raises(ValidationError, match=r"heads = 5 must divide hidden = 192"):
+        build("vit", {"heads": 5}, (3, 32, 32), 10)
+    with pytest.raises(ValidationError, match=r"0\.5 given, 0 is allowed"):
+        build("vgg16", {"dropout": 0.5}, (3, 32, 32), 10)
 
 
 def test_initial_weights_follow_the_published_distributions():

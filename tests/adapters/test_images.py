@@ -1,0 +1,146 @@
+"""The published image architectures: training agrees, and what is saved opens without paribus."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cases
+import numpy as np
+import pytest
+import reference
+from labs import Lab
+
+from paribus.architectures import Network, build
+from paribus.plan import TrainPlan
+
+FIRST, *OTHERS = ("torch", "tensorflow", "huggingface")
+PROGRAM = Path(__file__).parents[1] / "opened.py"
+OPENED = ("vgg11_bn", "mobilenet_v2", "vit")
+
+# network, rows of a batch, steps
+SMALL: dict[str, tuple[Network, int, int]] = {
+    "vgg11_bn": (cases.VGG, 8, 2),
+    "mobilenet_v2": (cases.MOBILENET, 16, 4),
+    "vit": (cases.VIT, 8, 10),
+    "wide vit": (cases.WIDE_VIT, 8, 10),
+}
+# As published, but for VGG's classifier, which is large and not where its arithmetic is.
+FULL: dict[str, tuple[str, dict[str, int], tuple[int, int, int]]] = {
+    **{
+        f"vgg{depth}{norm}": (f"vgg{depth}{norm}", {"hidden": 256}, (3, 64, 32))
+        for depth in (11, 13, 16, 19)
+        for norm in ("", "_bn")
+    },
+    "mobilenet_v2": ("mobilenet_v2", {}, (3, 64, 64)),
+    "vit": ("vit", {}, (3, 64, 64)),
+    "vit_b_16": ("vit_b_16", {}, (3, 64, 64)),
+    "vit_b_32": ("vit_b_32", {}, (3, 64, 64)),
+}
+
+
+def _plan(network: Network, batch: int, steps: int) -> TrainPlan:
+    """Small learning rates: BatchNorm over few rows amplifies rounding from step to step."""
+    rates = list(0.002 * (0.2 + np.sin(np.pi * np.arange(steps) / max(1, steps - 1))))
+    return cases.train_plan(
+        cases.batches(steps, 1, batch, 2 * batch), rates=rates, preprocess=cases.scaling(network)
+    )
+
+
+def _losses(lab: Lab, network: Network, plan: TrainPlan, precision: str = "float64") -> cases.Array:
+    session = lab.session(network, cases.task(network), precision)
+    session.import_weights(cases.tensors(network))
+    count = 2 * plan.indices.shape[2]
+    handle = session.put(cases.stored(network, count), cases.labels(network, count))
+    return session.train_steps(handle, plan).result().losses
+
+
+@pytest.mark.parametrize("architecture", SMALL)
+def test_steps_agree(labs: dict[str, Lab], architecture: str) -> None:
+    network, batch, steps = SMALL[architecture]
+    plan = _plan(network, batch, steps)
+    first = _losses(labs[FIRST], network, plan)
+    assert len(set(first)) == steps
+    for other in OTHERS:
+        assert _losses(labs[other], network, plan) == pytest.approx(first, rel=1e-8), other
+
+
+@pytest.mark.parametrize("architecture", SMALL)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_first_loss_agrees_in_other_precisions(
+    labs: dict[str, Lab], architecture: str, precision: str
+) -> None:
+    """bfloat16 rounds every product by up to 0.4 %, through dozens of layers."""
+    network, batch, _ = SMALL[architecture]
+    plan = _plan(network, batch, 1)
+    exact = _losses(labs[FIRST], network, plan)
+    for name in (FIRST, *OTHERS):
+        losses = _losses(labs[name], network, plan, precision)
+        close = 1e-5 if precision == "float32" else 0.1
+        assert losses == pytest.approx(exact, rel=close), name
+
+
+def test_bins_that_overlap_are_those_of_the_definition(lab: Lab) -> None:
+    """Three rows and five columns make seven bins each way."""
+    network = build("vgg11", {"hidden": 4}, (3, 96, 160), 3)
+    session = lab.session(network, cases.task(network))
+    tensors = cases.tensors(network)
+    session.import_weights(tensors)
+    plan = cases.eval_plan(1, 1, cases.scaling(network))
+    x = cases.stored(network, 1)
+    expected, _ = reference.forward(
+        network, tensors, reference.preprocess(x, cases.scaling(network))
+    )
+    logits = session.forward(session.put(x, None), plan, training=False)
+    assert cases.distance(logits, expected) <= 1e-12
+
+
+def test_what_is_saved_opens_with_the_framework_alone(lab: Lab, tmp_path: Path) -> None:
+    expected = {}
+    for architecture in OPENED:
+        network = SMALL[architecture][0]
+        session = lab.session(network, cases.task(network))
+        session.import_weights(cases.tensors(network))
+        x, scaling = cases.stored(network, 4), cases.scaling(network)
+        plan = cases.eval_plan(4, 4, scaling)
+        expected[architecture] = session.predict(session.put(x, None), plan)
+        session.save_native(tmp_path / architecture / "native")
+        np.save(tmp_path / architecture / "inputs.npy", reference.preprocess(x, scaling))
+    done = subprocess.run(
+        [sys.executable, PROGRAM, lab.name, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for architecture, logits in expected.items():
+        found = np.load(tmp_path / architecture / "logits.npy")
+        # Keras's own GELU has a constant of single precision.
+        close = 1e-7 if (lab.name, architecture) == ("tensorflow", "vit") else 1e-12
+        assert cases.distance(found, logits) <= close, architecture
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("architecture", FULL)
+def test_full_size_forward_agrees(labs: dict[str, Lab], architecture: str, training: bool) -> None:
+    network = build(*FULL[architecture], 10)
+    plan = cases.eval_plan(4, 4, cases.scaling(network))
+    logits = []
+    for name in (FIRST, *OTHERS):
+        with labs[name].open(network, cases.task(network)) as session:
+            session.import_weights(cases.tensors(network))
+            handle = session.put(cases.stored(network, 4), None)
+            logits.append(session.forward(handle, plan, training=training))
+    assert cases.distance(logits[1], logits[0]) <= 1e-10
+    assert cases.distance(logits[2], logits[0]) <= 1e-10
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("architecture", ["vgg16", "vgg11_bn", "mobilenet_v2", "vit", "vit_b_32"])
+def test_full_size_training_agrees(labs: dict[str, Lab], architecture: str) -> None:
+    network = build(*FULL[architecture], 10)
+    plan = _plan(network, 16 if architecture == "mobilenet_v2" else 8, 20)
+    first = _losses(labs[FIRST], network, plan)
+    for other in OTHERS:
+        assert _losses(labs[other], network, plan) == pytest.approx(first, rel=1e-8), other
