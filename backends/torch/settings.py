@@ -39,7 +39,8 @@ def multiplications(network: Network) -> int:
     return sum(
         prod(tensor.shape) * prod(network.node[tensor.node].shape) // tensor.shape[0]
         for tensor in network.tensors.values()
-        if tensor.role == "weight"
+        # A table of learned tokens is added, not multiplied; its first axis has length 1.
+        if tensor.role == "weight" and tensor.shape[0] > 1
     )
 
 
