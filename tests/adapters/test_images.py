@@ -21,7 +21,7 @@ OPENED = ("vgg11_bn", "mobilenet_v2", "vit")
 
 # network, rows of a batch, steps
 SMALL: dict[str, tuple[Network, int, int]] = {
-    "vgg11_bn": (cases.VGG, 8, 2),
+    "vgg11_bn": (cases.VGG, 4, 2),
     "mobilenet_v2": (cases.MOBILENET, 16, 4),
     "vit": (cases.VIT, 8, 10),
     "wide vit": (cases.WIDE_VIT, 8, 10),
