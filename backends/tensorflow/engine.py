@@ -6,6 +6,7 @@ hyperparameters are arguments of the traced functions, so that a search over the
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
@@ -202,6 +203,9 @@ class TensorFlowSession(Session):
         self._traces.clear()
         self._places, self._model = {}, None
         self._steps = replace(self._steps, variables={}, slots={})
+        # Graphs and Keras layers refer to each other in circles, and what they hold is memory
+        # outside of Python, whose collector would not notice that it grows.
+        gc.collect()
 
     def _inputs(self, handle: Handle, preprocess: Preprocess, *, labels: bool) -> Inputs:
         if labels and not handle.labelled:
