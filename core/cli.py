@@ -1,12 +1,13 @@
 """The ``paribus`` command. It parses before it imports anything that takes long.
 
 Exit codes: 0 done; 1 the run failed; 2 the command line, the spec or the data is wrong; 130
-interrupted. Errors that people can mend are one message without a traceback.
+interrupted; 143 terminated. Errors that people can mend are one message without a traceback.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from paribus.spec import Spec
 
 INTERRUPTED = 130
+TERMINATED = 143
+
+
+class Terminated(SystemExit):
+    """SIGTERM arrived; an exception, so that a run can still say how it ended."""
+
 
 app = typer.Typer(
     name="paribus",
@@ -224,11 +231,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code; the console script's entry point."""
     from paribus.errors import ParibusError
 
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = int(app(args=arguments, standalone_mode=False) or 0)
     except ParibusError as error:
         typer.echo(f"paribus: {error}", err=True)
         return error.exit_code
+    except Terminated:
+        typer.echo("paribus: terminated", err=True)
+        return TERMINATED
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
@@ -245,6 +256,10 @@ def main(arguments: list[str] | None = None) -> int:
     if code == INTERRUPTED:
         typer.echo("paribus: interrupted", err=True)
     return code
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise Terminated(TERMINATED)
 
 
 def _defect(error: Exception) -> int:

@@ -76,7 +76,7 @@ class Result(Closing):
             DataError: the shape does not fit.
             RunError: the run trained no model.
         """
-        examples = self._examples(np.asarray(x))
+        examples = self._examples(x)
         session = self._open()
         plan = evaluation_plan(
             np.arange(len(examples), dtype=np.int64), PREDICTION_BATCH, self._preprocess
@@ -127,8 +127,14 @@ class Result(Closing):
             tuple(stored["scale"]), tuple(stored["shift"]), None if crop is None else tuple(crop)
         )
 
-    def _examples(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _examples(self, given: npt.ArrayLike) -> npt.NDArray[Any]:
         stored = tuple(self._model["stored_shape"])
+        try:
+            x = np.asarray(given)
+        except ValueError as error:
+            raise DataError(f"predict: the examples have no common shape: {error}") from error
+        if x.dtype.kind not in "buif":
+            raise DataError(f"predict: received values of type {x.dtype}; expected real numbers")
         if x.ndim == len(stored) and stored[-1] == 1 and x.shape[1:] == stored[:-1]:
             x = x[..., None]
         if x.shape[1:] != stored or len(x) == 0:

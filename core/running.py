@@ -21,8 +21,8 @@ from paribus.machine import Machine
 from paribus.progress import Progress
 from paribus.result import Result, describe_model, open_model
 from paribus.runfolder import PRETRAINED, SPEC, WEIGHTS, RunFolder
-from paribus.spec import dumps
-from paribus.spec.sections import Spec
+from paribus.spec import absolute, dumps
+from paribus.spec.sections import TRAINING_STEPS, Spec
 from paribus.steps.examples import Examples
 from paribus.steps.experiment import Experiment, Model
 from paribus.steps.finetune import finetune
@@ -63,13 +63,13 @@ def run(
         BackendError: the backend or device is not there, or cannot honour the spec.
         RunError: the run could not go on; the folder stays readable and says why.
     """
-    descriptor = registry.choose(backend or spec.backend)
-    place = registry.resolve_device(descriptor, device or spec.device)
-    spec = spec.model_copy(update={"backend": descriptor.name, "device": place})
+    descriptor = registry.choose(spec.backend if backend is None else backend)
+    place = registry.resolve_device(descriptor, spec.device if device is None else device)
+    spec = absolute(spec).model_copy(update={"backend": descriptor.name, "device": place})
     if out is not None and overwrite:
         _refuse_own_weights(spec, Path(out))
     # What can be known to fail fails now: before training, and before a folder is made or emptied.
-    examples = Examples(spec.seed)
+    examples = Examples(spec)
     prepare(spec, examples)
     folder = (
         RunFolder.numbered(Path("runs") / spec.name, descriptor.name)
@@ -124,7 +124,8 @@ def _run_steps(experiment: Experiment, folder: RunFolder, result: dict[str, Any]
         )
         result["weights_hash"] = weights.fingerprint(experiment.model.weights)
         if spec.evaluate_test:
-            result["test"] = test(experiment, experiment.model)
+            trained = [step for step in spec.steps if step in TRAINING_STEPS]
+            result["test"] = {"model": trained[-1], **test(experiment, experiment.model)}
 
 
 def test(experiment: Experiment, model: Model) -> dict[str, Any]:
@@ -150,11 +151,12 @@ def _save(path: Path, model: Model) -> None:
     network = model.network
     description = {
         "architecture": network.architecture,
-        "parameters": json.dumps(dict(network.parameters)),
-        "input_shape": json.dumps(network.input_shape),
-        "classes": str(network.classes),
+        "parameters": dict(network.parameters),
+        "input_shape": list(network.input_shape),
+        "classes": network.classes,
     }
-    weights.save(path, model.weights, {"format": "paribus", **description})
+    # One entry: several would be written in an order that changes from run to run.
+    weights.save(path, model.weights, {"paribus": json.dumps(description, sort_keys=True)})
 
 
 def _header(spec: Spec, backend: Backend) -> dict[str, Any]:
@@ -183,7 +185,7 @@ def _versions(backend: Backend) -> dict[str, str]:
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt | SystemExit):
         return {"status": "interrupted"}
     kind = type(error).__name__
     return {"status": "failed", "error": {"kind": kind, "message": str(error)}}

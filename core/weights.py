@@ -88,7 +88,7 @@ def load(path: Path) -> dict[str, Array]:
     arithmetic reads them.
 
     Raises:
-        WeightsError: no such file, or not a safetensors file.
+        WeightsError: no such file, not a safetensors file, or values that cannot be weights.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -100,7 +100,13 @@ def load(path: Path) -> dict[str, Array]:
         tensors = load_file(file)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise WeightsError(f"{file} is not a readable safetensors file: {error}") from error
-    return {n: a for n, a in tensors.items() if not n.endswith(".num_batches_tracked")}
+    tensors = {n: a for n, a in tensors.items() if not n.endswith(".num_batches_tracked")}
+    for name, array in tensors.items():
+        if not np.issubdtype(array.dtype, np.floating):
+            raise WeightsError(f"{file}: {name} is {array.dtype}; weights are floating-point")
+        if not np.isfinite(array).all():
+            raise WeightsError(f"{file}: {name} contains NaN or infinite values; they cannot train")
+    return tensors
 
 
 def fingerprint(tensors: Mapping[str, Array]) -> str:

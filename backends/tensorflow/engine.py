@@ -186,8 +186,15 @@ class TensorFlowSession(Session):
         return np.concatenate([logits.numpy() for logits in batches])
 
     def native(self) -> Any:
-        """Return the session's own ``keras.Model``: preprocessed [n, H, W, C] to logits [n, C]."""
-        return self._model
+        """Return a ``keras.Model`` of its own, for the user to keep and to train on.
+
+        Images go in as [n, height, width, channels], preprocessed; logits come out.
+        """
+        with self._traces.computing():
+            model, places = models.build(self._network, self._numpy.name)
+            for name, place in places.items():
+                place.variable.assign(self._places[name].variable)
+        return model
 
     def save_native(self, folder: Path) -> Path:
         """Write ``model.keras``, which ``keras.saving.load_model`` reads; return its path."""

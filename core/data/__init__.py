@@ -61,5 +61,11 @@ def load(section: Data, seed: int) -> Dataset:
     x = conform(source.read(chosen.rows), section.image, source.value_range)
     check_examples(x, chosen.rows, source.origin)
     return Dataset(
-        x, chosen.y, chosen.class_names, source.value_range, chosen.groups, chosen.given_test
+        x,
+        chosen.y,
+        chosen.class_names,
+        source.value_range,
+        chosen.groups,
+        chosen.given_test,
+        chosen.rows,
     )

@@ -39,6 +39,8 @@ class Dataset:
         value_range: what 1.0 is in stored units: 255 for uint8 images, 16 for digits, 1 for floats.
         groups: int64 [N], or None; rows of one group must stay in one part of any split.
         given_test: int64, the rows of the source's own test set, or None where it has none.
+        source_rows: int64 [N], the row numbers of the examples in their source, before ``classes``
+            and ``limit``; None where the examples are the source.
     """
 
     x: Array
@@ -47,6 +49,7 @@ class Dataset:
     value_range: float
     groups: Integers | None = None
     given_test: Integers | None = None
+    source_rows: Integers | None = None
 
     def __len__(self) -> int:
         return len(self.y)

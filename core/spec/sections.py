@@ -8,6 +8,7 @@ spec with a patch applied (``paribus.spec.variant``), never a changed one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -93,12 +94,27 @@ class Range(Section):
             raise ValueError(f"log = true needs low > 0, not {self.low}")
         if self.log and self.step is not None:
             raise ValueError("log = true and step exclude each other")
+        if self.step is not None:
+            if self.whole and not isinstance(self.step, int):
+                raise ValueError(f"step = {self.step} must be a whole number, as low and high are")
+            steps = (self.high - self.low) / self.step
+            if abs(steps - round(steps)) > 1e-9 * max(1.0, steps):
+                raise ValueError(
+                    f"step = {self.step} does not lead from low = {self.low} to high = "
+                    f"{self.high}; choose a step that does"
+                )
         return self
 
     @property
     def whole(self) -> bool:
         """Whether values are whole numbers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def points(self) -> list[int | float]:
+        """Return the values from ``low`` to ``high`` by ``step`` (1 where it is not given)."""
+        step = self.step or 1
+        count = round((self.high - self.low) / step) + 1
+        return [self.low + index * step for index in range(count)]
 
 
 Choices = Annotated[list[Any], Field(min_length=1)]
@@ -135,8 +151,19 @@ class Optimize(Section):
             raise ValueError("folds = 1 leaves nothing to train on; 0 (validation split) or ≥ 2")
         if self.sampler == "grid":
             for key, space in self.search.items():
+                if isinstance(space, Range) and space.log:
+                    raise ValueError(f"sampler = 'grid' needs a list for {key!r} instead of log")
                 if isinstance(space, Range) and not space.whole and space.step is None:
                     raise ValueError(f"sampler = 'grid' needs a step or a list for {key!r}")
+            points = prod(
+                len(space.points() if isinstance(space, Range) else space)
+                for space in self.search.values()
+            )
+            if points > self.trials:
+                raise ValueError(
+                    f"the grid has {points} points and trials = {self.trials} would cut it off; "
+                    f"set trials = {points}, or search fewer values"
+                )
         return self
 
 

@@ -38,7 +38,7 @@ class _Optimizer(Section):
 class GradientDescent(_Optimizer):
     """One step per epoch with the exact mean gradient of the whole training set.
 
-    ``batch_size`` is then only how many rows are computed at once.
+    ``batch_size`` is then how many rows are computed at once; BatchNorm normalises within them.
     """
 
     name: Literal["gradient_descent"] = "gradient_descent"
@@ -189,6 +189,16 @@ class Recipe(Section):
     def _shards_fit(self) -> Self:
         if self.shards > self.batch_size:
             raise ValueError(f"shards = {self.shards} exceeds batch_size = {self.batch_size}")
+        if self.shards > 1 and isinstance(self.optimizer, GradientDescent):
+            raise ValueError(
+                "gradient_descent already takes its one batch in parts of batch_size rows; leave "
+                "shards = 1 and choose batch_size"
+            )
+        if self.schedule.warmup_epochs > self.epochs:
+            raise ValueError(
+                f"schedule.warmup_epochs = {self.schedule.warmup_epochs:g} exceeds epochs = "
+                f"{self.epochs}; the learning rate would never be reached"
+            )
         return self
 
 

@@ -15,10 +15,15 @@ from paribus.spec.sections import Optimize, Select, Spec
 
 
 class Examples:
-    """Datasets and splits by data section; those that agree on the examples share them."""
+    """Datasets and splits by data section; those that agree on the examples share them.
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    What judges the task is never trained on: pretraining on the same source, with other classes or
+    another limit, leaves out the task's validation and test rows (and the rest of their groups).
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        self._seed = spec.seed
+        self._task = spec.data if any(step != "pretrain" for step in spec.steps) else None
         self._datasets: dict[str, Dataset] = {}
         self._splits: dict[str, Split] = {}
 
@@ -36,12 +41,47 @@ class Examples:
         return self._datasets[key]
 
     def split(self, section: Data) -> Split:
-        """Return the rows of a section's training, validation and test parts."""
+        """Return the rows of a section's training, validation and test parts.
+
+        Raises:
+            DataError, SpecError: a part that is asked for would be empty, or lacks a class.
+        """
         key = section.model_dump_json(exclude={"transform"})
         if key not in self._splits:
             dataset = self.dataset(section)
-            self._splits[key] = datasets.split(dataset, section.split, self._seed)
+            found = datasets.split(dataset, section.split, self._seed)
+            held = self.held_out(section)
+            if len(held):
+                train, validation = (np.setdiff1d(rows, held) for rows in found[:2])
+                found = Split(train, validation, found.test)
+                self._require_classes(dataset, found, len(held))
+            self._splits[key] = found
         return self._splits[key]
+
+    def held_out(self, section: Data) -> Integers:
+        """Return the rows of a section, sorted, that are kept from training to judge the task."""
+        task = self._task
+        none = np.empty(0, dtype=np.int64)
+        if task is None or _examples_of(section) == _examples_of(task):
+            return none
+        if (section.source, section.path) != (task.source, task.path):
+            return none
+        ours, theirs, split = self.dataset(section), self.dataset(task), self.split(task)
+        judges = np.concatenate((split.validation, split.test))
+        if ours.groups is not None and theirs.groups is not None:
+            return np.flatnonzero(np.isin(ours.groups, theirs.groups[judges]))
+        assert ours.source_rows is not None
+        assert theirs.source_rows is not None
+        return np.flatnonzero(np.isin(ours.source_rows, theirs.source_rows[judges]))
+
+    def _require_classes(self, dataset: Dataset, split: Split, held: int) -> None:
+        left = np.bincount(dataset.y[split.train], minlength=dataset.classes)
+        for label in np.flatnonzero(left == 0):
+            raise DataError(
+                f"pretrain.data: no training row of class {dataset.class_names[label]!r} is left, "
+                f"since {held} of its rows judge the task as [data]'s validation and test rows; "
+                "choose other classes, or smaller shares in data.split"
+            )
 
     def selection_folds(self, section: Data, select: Select) -> list[Fold]:
         """Return the folds that all candidates share, of the development rows."""
@@ -92,3 +132,8 @@ class Examples:
 def step_data(spec: Spec, step: str) -> Data:
     """Return the data section of ``pretrain`` or of the task."""
     return (spec.pretrain.data or spec.data) if step == "pretrain" else spec.data
+
+
+def _examples_of(section: Data) -> str:
+    """Return what decides about a section's examples and its split."""
+    return section.model_dump_json(exclude={"transform", "image"})

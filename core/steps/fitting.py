@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from paribus import data as datasets
 from paribus import weights
-from paribus.adapter import Array, Task
-from paribus.architectures import HEAD, Network
+from paribus.adapter import Task
+from paribus.architectures import Network
 from paribus.batches import Schedule
-from paribus.errors import WeightsError
 from paribus.loop import Trained, train
 from paribus.plan import Augmentation, Integers
 from paribus.spec.sections import Spec
@@ -21,6 +18,7 @@ from paribus.spec.training import Recipe
 from paribus.stepping import AfterEpoch, Training
 from paribus.steps.examples import step_data
 from paribus.steps.experiment import Experiment, Model
+from paribus.steps.initial import initial_weights
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def fit(
     network = experiment.examples.network(spec, step)
     task = task_of(network, recipe, spec.finetune.freeze if step == "finetune" else "none")
     preprocess = datasets.fit(dataset, train_rows, section.transform)
-    initial = initial_weights(spec, step, network, body)
+    initial = initial_weights(spec, step, network, None if body is None else body.weights)
     session = experiment.machine.session(network, task)
     session.import_weights(initial)
 
@@ -109,53 +107,6 @@ def fit(
         work.after_epoch = after_epoch
     trained = train(work)
     return Fitted(trained, Model(network, trained.weights, preprocess, section))
-
-
-def initial_weights(
-    spec: Spec, step: str, network: Network, body: Model | None
-) -> dict[str, Array]:
-    """Return the tensors that a step's training starts from, by the recipe's ``weights``.
-
-    Raises:
-        WeightsError: a given body or head does not fit the network.
-    """
-    if step == "pretrain":
-        if spec.pretrain.weights == "drawn":
-            return weights.draw(network, spec.seed)
-        return _given(Path(spec.pretrain.weights), network, keep_head=True, seed=spec.seed)
-    source, keep_head = spec.finetune.weights, spec.finetune.head == "keep"
-    if source == "drawn" or (source == "auto" and body is None):
-        return weights.draw(network, spec.seed)
-    if source == "auto" and body is not None:
-        return _onto(network, body.weights, "the pretrained weights", keep_head, spec.seed)
-    return _given(Path(source), network, keep_head=keep_head, seed=spec.seed)
-
-
-def _given(path: Path, network: Network, *, keep_head: bool, seed: int) -> dict[str, Array]:
-    return _onto(network, weights.load(path), f"the weights in {path}", keep_head, seed)
-
-
-def _onto(
-    network: Network, given: Mapping[str, Array], what: str, keep_head: bool, seed: int
-) -> dict[str, Array]:
-    """Take ``given`` for the body, and for the head too or draw it anew."""
-    head = [name for name, tensor in network.tensors.items() if tensor.stage == HEAD]
-    wanted = {
-        name: shape
-        for name, shape in weights.shapes(network).items()
-        if keep_head or name not in head
-    }
-    offered = {name: a for name, a in given.items() if keep_head or name not in head}
-    try:
-        weights.check(offered, wanted, what)
-    except WeightsError as error:
-        hint = " With head = 'keep' the number of classes must be the same." if keep_head else ""
-        raise WeightsError(
-            f"{error}. The network is {network.architecture} {json.dumps(network.parameters)} "
-            f"for inputs of shape {network.input_shape}.{hint}"
-        ) from error
-    drawn = {} if keep_head else weights.draw(network, seed, only=head)
-    return {name: drawn[name] if name in drawn else offered[name] for name in network.tensors}
 
 
 def summary(fitted: Fitted) -> dict[str, Any]:

@@ -173,7 +173,7 @@ def _study(section: Optimize, seed: int) -> optuna.Study:
     )
     if section.sampler == "grid":
         axes = [[_token(v) for v in _points(space)] for space in section.search.values()]
-        for point in itertools.islice(itertools.product(*axes), section.trials):
+        for point in itertools.product(*axes):
             study.enqueue_trial(dict(zip(section.search, point, strict=True)))
     return study
 
@@ -196,11 +196,7 @@ def _suggest(
 
 
 def _points(space: Range | list[Any]) -> list[Any]:
-    if not isinstance(space, Range):
-        return space
-    step = space.step or 1
-    count = int((space.high - space.low) / step + 1e-9) + 1
-    return [space.low + index * step for index in range(count)]
+    return space.points() if isinstance(space, Range) else space
 
 
 def _token(value: Any) -> str:

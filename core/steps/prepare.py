@@ -6,16 +6,17 @@ cost three hours. Reading the data, cutting the folds and building every network
 
 from __future__ import annotations
 
-from pathlib import Path
+import numpy as np
 
 from paribus import data as datasets
 from paribus import weights
+from paribus.adapter import Array
 from paribus.batches import Schedule
-from paribus.errors import SpecError
 from paribus.plan import Integers
 from paribus.spec import variant
 from paribus.spec.sections import Spec
 from paribus.steps.examples import Examples, step_data
+from paribus.steps.initial import initial_weights
 
 
 def prepare(spec: Spec, examples: Examples) -> None:
@@ -24,41 +25,44 @@ def prepare(spec: Spec, examples: Examples) -> None:
     Raises:
         SpecError, DataError, WeightsError: what a step would meet later.
     """
-    for step in spec.steps:
+    specs = [spec]
+    for place, step in enumerate(spec.steps):
+        pretrains = "pretrain" in spec.steps[:place]
         if step == "select" and spec.select is not None:
-            _select(spec, examples)
-        elif step == "optimize" and spec.optimize is not None:
-            data = step_data(spec, spec.optimize.step)
-            _training(spec, spec.optimize.step, examples)
-            examples.search_folds(data, spec.optimize)
-        else:
-            _training(spec, step, examples)
+            # One of them is what the later steps will see.
+            specs = _select(spec, examples, pretrains)
+            continue
+        recipe = spec.optimize.step if step == "optimize" and spec.optimize is not None else step
+        for one in specs:
+            _check(one, recipe, examples.split(step_data(one, recipe)).train, examples, pretrains)
+        if step == "optimize" and spec.optimize is not None:
+            examples.search_folds(step_data(spec, recipe), spec.optimize)
 
 
-def _select(spec: Spec, examples: Examples) -> None:
+def _select(spec: Spec, examples: Examples, pretrains: bool) -> list[Spec]:
     section = spec.select
     assert section is not None
     folds = examples.selection_folds(step_data(spec, section.step), section)
-    for candidate in section.candidates:
-        other = variant(spec, candidate.patch, candidate.name)
+    fewest = min((fold.train for fold in folds), key=len)
+    variants = [variant(spec, one.patch, one.name) for one in section.candidates]
+    for candidate, other in zip(section.candidates, variants, strict=True):
         examples.require_same_rows(spec, other, section.step, candidate.name)
-        _check(other, section.step, min((f.train for f in folds), key=len), examples)
+        _check(other, section.step, fewest, examples, pretrains)
+    return variants
 
 
-def _training(spec: Spec, step: str, examples: Examples) -> None:
-    split = examples.split(step_data(spec, step))
-    if len(split.train) == 0:
-        raise SpecError(f"{step}: the training part has no rows; see data.split")
-    _check(spec, step, split.train, examples)
-
-
-def _check(spec: Spec, step: str, rows: Integers, examples: Examples) -> None:
+def _check(spec: Spec, step: str, rows: Integers, examples: Examples, pretrains: bool) -> None:
     recipe, section = spec.recipe(step), step_data(spec, step)
     network = examples.network(spec, step)
+    body: dict[str, Array] | None = None
     if step == "finetune":
         network.trainable(spec.finetune.freeze)
-    if recipe.weights not in ("auto", "drawn"):
-        weights.load(Path(recipe.weights))
+        if pretrains and spec.finetune.weights == "auto":
+            shapes = weights.shapes(examples.network(spec, "pretrain"))
+            # Of the right shape, and no memory behind it: only shapes are looked at.
+            body = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+    if body is not None or recipe.weights not in ("auto", "drawn"):
+        initial_weights(spec, step, network, body)
     dataset = examples.dataset(section)
     preprocess = datasets.fit(dataset, rows[:1], section.transform)
     Schedule(recipe, 1, rows, spec.seed, step, preprocess, lambda epoch, count: None)

@@ -15,7 +15,8 @@ def pretrain(experiment: Experiment) -> None:
     fitted = _train(experiment, experiment.spec, {"step": "pretrain"})
     experiment.pretrains = True
     experiment.model = fitted.model
-    experiment.results["pretrain"] = summary(fitted)
+    held = experiment.examples.held_out(step_data(experiment.spec, "pretrain"))
+    experiment.results["pretrain"] = summary(fitted) | {"held_out_examples": len(held)}
 
 
 def body_for(experiment: Experiment, spec: Spec, step: str) -> Model | None:

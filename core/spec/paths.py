@@ -1,0 +1,45 @@
+"""Files that a spec names, made absolute, so that a saved spec runs again from any folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from paribus.spec.data import Data
+from paribus.spec.sections import Spec
+from paribus.spec.training import FineTune, PreTrain
+
+Recipe = TypeVar("Recipe", PreTrain, FineTune)
+WORDS = ("auto", "drawn")
+
+
+def absolute(spec: Spec) -> Spec:
+    """Return the spec with ``~`` expanded and relative paths taken from the current folder."""
+    pretrain = spec.pretrain
+    if pretrain.data is not None:
+        pretrain = pretrain.model_copy(update={"data": _data(pretrain.data)})
+    return spec.model_copy(
+        update={
+            "data": _data(spec.data),
+            "pretrain": _weights(pretrain),
+            "finetune": _weights(spec.finetune),
+        }
+    )
+
+
+def _data(section: Data) -> Data:
+    return (
+        section
+        if section.path is None
+        else section.model_copy(update={"path": _path(section.path)})
+    )
+
+
+def _weights(recipe: Recipe) -> Recipe:
+    if recipe.weights in WORDS:
+        return recipe
+    return recipe.model_copy(update={"weights": _path(recipe.weights)})
+
+
+def _path(text: str) -> str:
+    return str(Path(text).expanduser().absolute())
