@@ -1,8 +1,14 @@
-"""Canonical tensors: drawing, checking, reading and writing them."""
+"""Canonical tensors: drawing, checking, reading and writing them.
+
+Published checkpoints have canonical names already, so reading one is reading its file. A file in a
+framework's own format needs that framework, which core never imports: a backend that says that it
+reads the suffix does so in a child process (``paribus.remote``).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,7 +18,7 @@ import numpy.typing as npt
 
 from paribus import draws
 from paribus.architectures import Network, Tensor
-from paribus.errors import WeightsError
+from paribus.errors import BackendMissing, WeightsError
 
 Array = npt.NDArray[Any]
 LISTED = 12
@@ -82,25 +88,79 @@ def save(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) 
 
 
 def load(path: Path) -> dict[str, Array]:
-    """Read a safetensors file with canonical names, or the one of a run folder.
+    """Read a file with canonical names: safetensors, that of a run folder, or a backend's format.
 
     Bookkeeping counters of published state dicts (``num_batches_tracked``) are left out: no
-    arithmetic reads them.
+    arithmetic reads them. Arrays are shared between calls and must not be written to.
 
     Raises:
-        WeightsError: no such file, or not a safetensors file.
+        WeightsError: no such file, unreadable, or a tensor that is not of floats.
+        BackendMissing: the format needs a framework that is not installed.
     """
+    file = path / "weights.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        raise WeightsError(
+            f"no weights at {file}; expected a safetensors file, a PyTorch state dict (.pth, .pt) "
+            "or a run folder"
+        )
+    reader = _reader(file.suffix.lower())
+    if reader is None:
+        tensors = _safetensors(file)
+    else:
+        stat = file.stat()
+        tensors = _foreign(file.absolute(), reader, stat.st_mtime_ns, stat.st_size)
+    found = {n: a for n, a in tensors.items() if not n.endswith(".num_batches_tracked")}
+    others = [f"{n} ({a.dtype})" for n, a in found.items() if a.dtype.kind != "f"]
+    if others:
+        raise WeightsError(f"{file}: weights are floats, but not all are: {_listed(others)}")
+    return found
+
+
+def _safetensors(file: Path) -> dict[str, Array]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    file = path / "weights.safetensors" if path.is_dir() else path
-    if not file.is_file():
-        raise WeightsError(f"no weights at {file}; expected a safetensors file or a run folder")
     try:
-        tensors = load_file(file)
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        return dict(load_file(file))
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{file} is not a readable safetensors file: {error}") from error
-    return {n: a for n, a in tensors.items() if not n.endswith(".num_batches_tracked")}
+
+
+def _reader(suffix: str) -> str | None:
+    """Return the first installed backend that reads files of a suffix; None where none ever does.
+
+    Raises:
+        BackendMissing: one does, but is not installed.
+    """
+    from paribus import registry
+    from paribus.errors import BackendError
+
+    refusals = []
+    for name in registry.names() if suffix != ".safetensors" else ():
+        try:
+            backend = registry.get(name)
+        except BackendError:
+            # A third party's broken entry is reported where it is asked for by name.
+            continue
+        if suffix in backend.reads:
+            if backend.available() is None:
+                return name
+            refusals.append(backend.install)
+    if refusals:
+        raise BackendMissing(
+            f"reading {suffix} files of weights needs a framework that is not installed: "
+            f"{' or '.join(refusals)}. Or give a safetensors file"
+        )
+    return None
+
+
+# A child that imports a framework takes seconds, and folds and trials read the same file again.
+@lru_cache(maxsize=1)
+def _foreign(file: Path, reader: str, changed: int, size: int) -> dict[str, Array]:
+    from paribus.remote import RemoteBackend
+
+    with RemoteBackend(reader, threads=1) as backend:
+        return backend.read_tensors(file)
 
 
 def fingerprint(tensors: Mapping[str, Array]) -> str:
