@@ -11,14 +11,17 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from paribus import draws
 from paribus.architectures import Network, Tensor
-from paribus.errors import BackendMissing, WeightsError
+from paribus.errors import BackendError, BackendMissing, WeightsError
+
+if TYPE_CHECKING:
+    from paribus.adapter import Backend
 
 Array = npt.NDArray[Any]
 LISTED = 12
@@ -99,10 +102,7 @@ def load(path: Path) -> dict[str, Array]:
     """
     file = path / "weights.safetensors" if path.is_dir() else path
     if not file.is_file():
-        raise WeightsError(
-            f"no weights at {file}; expected a safetensors file, a PyTorch state dict (.pth, .pt) "
-            "or a run folder"
-        )
+        raise WeightsError(f"no weights at {file}; allowed: {_formats()}")
     reader = _reader(file.suffix.lower())
     if reader is None:
         tensors = _safetensors(file)
@@ -123,7 +123,25 @@ def _safetensors(file: Path) -> dict[str, Array]:
     try:
         return dict(load_file(file))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{file} is not a readable safetensors file: {error}") from error
+        raise WeightsError(
+            f"{file} is not a readable safetensors file: {error}; allowed: {_formats()}"
+        ) from error
+
+
+def _readers() -> dict[str, list[Backend]]:
+    """Return the backends that read files of weights, installed or not, by suffix."""
+    from paribus import registry
+
+    found: dict[str, list[Backend]] = {}
+    for name in registry.names():
+        try:
+            backend = registry.get(name)
+        except BackendError:
+            # A third party's broken entry is reported where it is asked for by name.
+            continue
+        for suffix in sorted(backend.reads):
+            found.setdefault(suffix, []).append(backend)
+    return found
 
 
 def _reader(suffix: str) -> str | None:
@@ -132,26 +150,22 @@ def _reader(suffix: str) -> str | None:
     Raises:
         BackendMissing: one does, but is not installed.
     """
-    from paribus import registry
-    from paribus.errors import BackendError
-
-    refusals = []
-    for name in registry.names() if suffix != ".safetensors" else ():
-        try:
-            backend = registry.get(name)
-        except BackendError:
-            # A third party's broken entry is reported where it is asked for by name.
-            continue
-        if suffix in backend.reads:
-            if backend.available() is None:
-                return name
-            refusals.append(backend.install)
-    if refusals:
+    backends = _readers().get(suffix, []) if suffix != ".safetensors" else []
+    for backend in backends:
+        if backend.available() is None:
+            return backend.name
+    if backends:
+        installs = " or ".join(backend.install for backend in backends)
         raise BackendMissing(
             f"reading {suffix} files of weights needs a framework that is not installed: "
-            f"{' or '.join(refusals)}. Or give a safetensors file"
+            f"{installs}. Or give a safetensors file"
         )
     return None
+
+
+def _formats() -> str:
+    own = ", ".join(_readers())
+    return f"a run folder, a .safetensors file, or a framework's own ({own})"
 
 
 # A child that imports a framework takes seconds, and folds and trials read the same file again.

@@ -60,6 +60,7 @@ def predict(
         ) as checkpoint:
             found = checkpoint.predict_files(inputs, top=top, labels=names)
     else:
+        from paribus.errors import RunFolderError
         from paribus.result import Result
 
         if resize is not None:
@@ -67,6 +68,10 @@ def predict(
         run, *files = inputs
         if not files:
             raise typer.BadParameter(f"nothing to predict: name image files after the run {run}")
+        if not run.is_dir():
+            raise RunFolderError(
+                f"{run} is not a run folder; published weights need --architecture and --weights"
+            )
         with Result(run, backend=backend, device=device) as result:
             found = result.predict_files(files, top=top, labels=names)
     if as_json:

@@ -128,7 +128,7 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "no weights": (
         ("--architecture", "resnet18", "--weights", "x.pth", str(CAT)),
-        ("no weights at x.pth", "safetensors file, a PyTorch state dict"),
+        ("no weights at x.pth", "a run folder, a .safetensors file", ".pth"),
     ),
     "other weights": (
         ("--architecture", "mobilenet_v2", "--weights", "resnet.safetensors", str(CAT)),
@@ -165,7 +165,9 @@ def test_what_is_wrong_is_said(
 
 
 def test_no_run_folder(predict: Predict) -> None:
-    refused(predict("nowhere", str(CAT)), 1, "nowhere is not a run folder")
+    words = ("is not a run folder", "--architecture and --weights")
+    refused(predict("nowhere", str(CAT)), 1, "nowhere", *words)
+    refused(predict(str(MOBILENET), str(CAT)), 1, str(MOBILENET), *words)
 
 
 def test_without_pytorch_its_files_name_the_install_command(tmp_path: Path) -> None:
