@@ -13,23 +13,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from paribus.checkpoint import Checkpoint
     from paribus.comparing import Comparison, compare
     from paribus.errors import ParibusError
+    from paribus.exporting import export
     from paribus.result import Result
     from paribus.running import run
     from paribus.spec import Spec, load
 
 _HOME = {
+    "Checkpoint": "paribus.checkpoint",
     "Comparison": "paribus.comparing",
     "ParibusError": "paribus.errors",
     "Result": "paribus.result",
     "Spec": "paribus.spec",
     "compare": "paribus.comparing",
+    "export": "paribus.exporting",
     "load": "paribus.spec",
     "run": "paribus.running",
 }
 
-__all__ = ["Comparison", "ParibusError", "Result", "Spec", "compare", "load", "run"]
+__all__ = [
+    "Checkpoint",
+    "Comparison",
+    "ParibusError",
+    "Result",
+    "Spec",
+    "compare",
+    "export",
+    "load",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

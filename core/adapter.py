@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from paribus.architectures import Network
 from paribus.closing import Closing
+from paribus.errors import Unsupported
 from paribus.plan import EvalPlan, StepResults, Sums, TrainPlan
 
 Array = npt.NDArray[Any]
@@ -182,6 +183,8 @@ class Backend(ABC):
         packages: the distributions it needs, the deciding one first.
         install: the exact command that installs what is missing.
         capabilities: what it can be asked for.
+        reads: suffixes (``.pth``) of files of weights in the framework's own format, which core
+            cannot read without it; optional.
     """
 
     name: str
@@ -189,6 +192,7 @@ class Backend(ABC):
     packages: tuple[str, ...]
     install: str
     capabilities: Capabilities
+    reads: frozenset[str] = frozenset()
 
     @abstractmethod
     def available(self) -> str | None:
@@ -221,3 +225,15 @@ class Backend(ABC):
         Raises:
             BackendMissing, DeviceMissing, Unsupported.
         """
+
+    def read_tensors(self, path: Path) -> dict[str, Array]:
+        """Read the tensors of a file whose suffix is in ``reads``, names as they stand in it.
+
+        The file is anybody's: whatever it holds, no code of it is executed and no module is
+        imported for it. Core calls this in a child process. Shapes and names are core's to judge.
+
+        Raises:
+            WeightsError: the file is damaged, holds anything but tensors (it says what), or
+                cannot be read safely.
+        """
+        raise Unsupported(f"backend {self.name!r} reads no files of weights; {path} was given")

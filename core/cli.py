@@ -14,6 +14,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from paribus.commands.models import export, predict
+from paribus.commands.options import (
+    AsJson,
+    Device,
+    Out,
+    Overwrite,
+    Quiet,
+    Set,
+    SpecFile,
+    print_json,
+)
+
 if TYPE_CHECKING:
     from paribus.spec import Spec
 
@@ -34,23 +46,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A .toml, .yaml or .json file.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key: finetune.epochs=3. Repeats."),
-]
-Device = Annotated[
-    str | None,
-    typer.Option(help="auto, cpu, cuda, cuda:N or mps; instead of the spec's."),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(help="Run folder; by default the next free one below runs/NAME."),
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that --out holds.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -115,7 +110,7 @@ def compare(
         show_progress=not quiet and sys.stderr.isatty(),
     )
     if as_json:
-        _print_json({"reference": names[0], "backends": comparison.table()})
+        print_json({"reference": names[0], "backends": comparison.table()})
     else:
         show_comparison(comparison)
 
@@ -150,7 +145,7 @@ def schema() -> None:
     """Print the JSON Schema of a spec."""
     from paribus.spec import schema as json_schema
 
-    _print_json(json_schema())
+    print_json(json_schema())
 
 
 @app.command()
@@ -164,7 +159,7 @@ def backends(as_json: AsJson = False) -> None:
     with ThreadPoolExecutor(max_workers=len(names) or 1) as pool:
         found = list(pool.map(registry.probe, names))
     if as_json:
-        _print_json([vars(probe) for probe in found])
+        print_json([vars(probe) for probe in found])
         return
     for probe in found:
         versions = ", ".join(f"{name} {version}" for name, version in probe.versions.items())
@@ -196,12 +191,16 @@ def models(as_json: AsJson = False) -> None:
             }
         )
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     for row in rows:
         settings = " ".join(f"{key}={value}" for key, value in row["settings"].items())
         typer.echo(f"{row['architecture']:12} {row['parameters']:>12,}  {settings}".rstrip())
         typer.echo(f"{'':12} stages: {', '.join(row['stages'])}")
+
+
+app.command()(predict)
+app.command()(export)
 
 
 @app.callback(invoke_without_command=True)
@@ -219,12 +218,6 @@ def _load(path: Path, overrides: list[str] | None) -> Spec:
     from paribus.spec import load
 
     return load(path, overrides or [])
-
-
-def _print_json(value: Any) -> None:
-    import json
-
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import numpy.typing as npt
 from paribus import architectures, registry, runfolder, weights
 from paribus.adapter import Session, Task
 from paribus.closing import Closing
-from paribus.data import Dataset
+from paribus.data import Dataset, pictures
 from paribus.errors import DataError, RunError
 from paribus.machine import Machine
 from paribus.plan import Preprocess, evaluation_plan
+from paribus.predicting import Prediction, predict, softmax
 from paribus.steps.experiment import Model
 
 PREDICTION_BATCH = 256
@@ -35,7 +37,7 @@ class Result(Closing):
 
         Args:
             folder: a run folder.
-            backend, device: to open the model on, instead of the run's own.
+            backend, device: to open the model on, instead of the run's own; or ``auto``.
 
         Raises:
             RunFolderError: it is not a run folder.
@@ -85,13 +87,32 @@ class Result(Closing):
 
     def predict_proba(self, x: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return softmax probabilities; float64 [N, classes]. See ``logits``."""
-        logits = self.logits(x)
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        return softmax(self.logits(x))
 
     def predict(self, x: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Return the most probable labels; int64 [N]. See ``logits``."""
         return np.asarray(self.logits(x).argmax(axis=1), dtype=np.int64)
+
+    def predict_files(
+        self, paths: Sequence[str | Path], *, top: int = 5, labels: Sequence[str] | None = None
+    ) -> list[Prediction]:
+        """Return the ``top`` most probable classes of each image file.
+
+        Files are decoded as ``data.image_folder`` does, resized to the size that the run's
+        examples have, and scaled so that white is the data's own largest value.
+
+        Args:
+            paths: image files.
+            top: how many classes to keep, at most.
+            labels: names by class number, instead of the run's.
+
+        Raises:
+            DataError: a file is not an image, the run's examples are tables, or there are not as
+                many labels as classes.
+            RunError: the run trained no model.
+        """
+        names = self.class_names if labels is None else labels
+        return predict([Path(path) for path in paths], self._pictures, self.logits, names, top)
 
     def native(self) -> Any:
         """Return the framework's own object with the trained weights, to keep working with."""
@@ -148,6 +169,23 @@ class Result(Closing):
                 raise DataError("predict: the examples contain NaN or infinite values")
         return x
 
+    def _pictures(self, paths: Sequence[Path]) -> npt.NDArray[Any]:
+        stored = self._model
+        if len(stored["stored_shape"]) != 3:
+            raise DataError(
+                "the run was trained on tables (one row of features per example), not on images; "
+                "use paribus.Result(folder).predict(array)"
+            )
+        if "interpolation" not in stored:
+            raise RunError(
+                f"{self.folder} was written by an earlier paribus, which did not keep how images "
+                "are read; run its spec.toml again"
+            )
+        height, width, channels = stored["stored_shape"]
+        x = pictures.fitted(paths, (height, width), channels, stored["interpolation"])
+        white = float(stored["value_range"])
+        return x if white == 255 else x * (white / 255)
+
     def _open(self) -> Session:
         if self._session is None:
             stored = self._model
@@ -157,7 +195,7 @@ class Result(Closing):
                 tuple(stored["input_shape"]),
                 int(stored["classes"]),
             )
-            backend = registry.require(self._backend)
+            backend = registry.choose(self._backend)
             device = registry.resolve_device(backend, self._device)
             task = _inference(network)
             precision = self.metrics["precision"]
@@ -183,6 +221,8 @@ def describe_model(model: Model, examples: Dataset) -> dict[str, Any]:
         "classes": network.classes,
         "class_names": list(examples.class_names),
         "stored_shape": list(examples.x.shape[1:]),
+        "value_range": examples.value_range,
+        "interpolation": model.data.image.interpolation,
         "preprocess": {
             "scale": list(model.preprocess.scale),
             "shift": list(model.preprocess.shift),

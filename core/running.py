@@ -119,13 +119,12 @@ def _run_steps(experiment: Experiment, folder: RunFolder, result: dict[str, Any]
         folder.write_result(result)
     if experiment.model is not None:
         _save(folder.path / WEIGHTS, experiment.model)
-        result["model"] = describe_model(
-            experiment.model, experiment.examples.dataset(experiment.model.data)
-        )
+        trained = [step for step in spec.steps if step in TRAINING_STEPS]
+        examples = experiment.examples.dataset(experiment.model.data)
+        result["model"] = {"step": trained[-1], **describe_model(experiment.model, examples)}
         result["weights_hash"] = weights.fingerprint(experiment.model.weights)
         if spec.evaluate_test:
-            trained = [step for step in spec.steps if step in TRAINING_STEPS]
-            result["test"] = {"model": trained[-1], **test(experiment, experiment.model)}
+            result["test"] = test(experiment, experiment.model)
 
 
 def test(experiment: Experiment, model: Model) -> dict[str, Any]:

@@ -1,15 +1,16 @@
 """The PyTorch adapter: torchvision's own models, anything else built from the network's nodes.
 
 This module is only the descriptor. It is imported to list backends, on machines that may have no
-PyTorch at all, so the framework is imported inside ``devices`` and ``open`` alone.
+PyTorch at all, so the framework is imported inside of methods alone.
 """
 
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paribus.adapter import Backend, Capabilities, Numerics, Precision, Session, Task
+from paribus.adapter import Array, Backend, Capabilities, Numerics, Precision, Session, Task
 from paribus.architectures import Network
 from paribus.errors import BackendMissing, DeviceMissing, Unsupported
 from paribus.optimizers import RULES
@@ -35,6 +36,7 @@ class TorchBackend(Backend):
         precisions=frozenset(("float32", "float64", "bfloat16")),
         device_types=frozenset(("cpu", "cuda", "mps")),
     )  # fmt: skip
+    reads = frozenset((".pth", ".pt"))
 
     def available(self) -> str | None:
         """Return None when every package can be found, else which ones cannot."""
@@ -75,6 +77,13 @@ class TorchBackend(Backend):
         from paribus.backends.torch.engine import TorchSession
 
         return TorchSession(network, task, self.model(network), wanted, precision, numerics)
+
+    def read_tensors(self, path: Path) -> dict[str, Array]:
+        """Read a state dict that ``torch.save`` wrote."""
+        self._require()
+        from paribus.backends.torch.files import read
+
+        return read(path)
 
     def model(self, network: Network) -> Model:
         """Return the native module of ``network`` and how to work with it."""

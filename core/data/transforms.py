@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paribus import draws
+from paribus.architectures.published import IMAGENET_MEAN, IMAGENET_STD
 from paribus.data.dataset import Array, Dataset, Integers, crop_size
 from paribus.errors import SpecError
 from paribus.plan import Augmentation, Preprocess
 
 if TYPE_CHECKING:
     from paribus.spec.data import Transform
-
-# The mean and standard deviation that torchvision publishes with its ImageNet checkpoints.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # Bounds the temporary float64 copies while statistics are taken.
 _CHUNK_VALUES = 1 << 22

@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from paribus import registry
-from paribus.adapter import Backend, Numerics, Precision, Task
+from paribus.adapter import Array, Backend, Numerics, Precision, Task
 from paribus.architectures import Network
 from paribus.channel import Closed, receive, send
 from paribus.closing import Closing
@@ -49,6 +50,7 @@ class RemoteBackend(Closing, Backend):
         self.packages = descriptor.packages
         self.install = descriptor.install
         self.capabilities = descriptor.capabilities
+        self.reads = descriptor.reads
         self._descriptor = descriptor
         environment = dict(os.environ)
         if threads is not None:
@@ -90,6 +92,10 @@ class RemoteBackend(Closing, Backend):
             numerics=numerics,
         )
         return RemoteSession(self, reply["value"])
+
+    def read_tensors(self, path: Path) -> dict[str, Array]:
+        """Read a file of weights in the child; the errors of ``Backend.read_tensors``."""
+        return dict(self.call("read_tensors", path=str(path.absolute()))["value"])
 
     def call(self, method: str, **arguments: Any) -> dict[str, Any]:
         """Send one request to the child and return its reply.

@@ -64,6 +64,8 @@ class _Server:
             return self._backend.devices(), 0.0
         if method == "open":
             return self._open(arguments), 0.0
+        if method == "read_tensors":
+            return self._backend.read_tensors(Path(arguments["path"])), 0.0
         number = arguments.pop("session")
         if method == "close":
             guest = self._guests.pop(number)

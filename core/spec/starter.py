@@ -79,7 +79,7 @@ last_batch = "keep"        # an epoch's incomplete last batch: keep, drop
 # clip_norm = 1.0          # largest global L2 norm of the gradient
 monitor = "loss"           # validation metric: loss, accuracy
 keep = "last"              # whose weights are kept: last, best (by monitor)
-weights = "drawn"          # drawn, or a safetensors file or a run folder
+weights = "drawn"          # drawn, or a .safetensors, .pth or .pt file, a run folder
 # data = {limit = 500}     # what differs from [data] for this step
 
 [pretrain.optimizer]       # also short: optimizer = "adam"

@@ -206,7 +206,8 @@ class PreTrain(Recipe):
     """Supervised training of a whole network, from drawn or given weights."""
 
     weights: str = Field(
-        default="drawn", description="drawn, or a safetensors file or run folder to start from."
+        default="drawn",
+        description="drawn, or a safetensors, .pth or .pt file or a run folder to start from.",
     )
     data: Data | None = Field(
         default=None, description="What differs from the top-level [data] for this step."

@@ -137,5 +137,5 @@ def test_a_run_is_not_replaced_by_one_that_starts_from_it(run: Runner) -> None:
     before = {path.name: path.read_bytes() for path in first.folder.iterdir()}
     for source in ("out", "out/weights.safetensors"):
         failed = run.attempt(small(finetune__weights=source), "--overwrite")
-        refused(failed.done, 2, f"finetune.weights = '{source}'", "--out")
+        refused(failed.done, 2, f"finetune.weights = '{run.folder / source}'", "--out")
         assert {path.name: path.read_bytes() for path in first.folder.iterdir()} == before

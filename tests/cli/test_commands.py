@@ -7,30 +7,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from absent import without
 from command import Worker, process
 from experiments import FOUR
 from labs import PROMISED
 
-# Packages that cannot be found, in every process with this folder on its module path.
-BLOCKER = """
-from importlib.machinery import PathFinder
-
-found = PathFinder.find_spec
-
-def find_spec(name, path=None, target=None):
-    return None if name.partition(".")[0] in {BLOCKED} else found(name, path, target)
-
-PathFinder.find_spec = find_spec
-"""
 FRAMEWORKS = ("torch", "torchvision", "tensorflow", "keras", "transformers")
-
-
-def without(folder: Path, *packages: str) -> dict[str, str]:
-    """Return an environment in which these packages are not to be found."""
-    hooks = folder / "hooks"
-    hooks.mkdir()
-    (hooks / "sitecustomize.py").write_text(BLOCKER.replace("{BLOCKED}", repr(set(packages))))
-    return {"PYTHONPATH": str(hooks)}
 
 
 def test_backends_are_listed_with_versions_and_devices(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from paribus import weights
 from paribus.architectures import build
+from paribus.architectures.published import PUBLISHED as PREPROCESSING
 from paribus.errors import SpecError, WeightsError
 
 # Published parameter counts for 1000 classes (torchvision's model pages).
@@ -151,3 +152,10 @@ def test_tables_need_an_mlp_and_small_images_are_refused_by_name():
         build("resnet18", {}, (20,), 3)
     with pytest.raises(SpecError, match="too small"):
         build("cnn", {"channels": [4, 4, 4, 4]}, (1, 8, 8), 10)
+
+
+@pytest.mark.parametrize("architecture", PREPROCESSING)
+def test_a_published_head_ends_in_one_number_a_class(architecture: str) -> None:
+    side = PREPROCESSING[architecture].crop
+    network = build(architecture, {}, (3, side, side), 7)
+    assert network.tensors[list(network.tensors)[-1]].shape == (7,)

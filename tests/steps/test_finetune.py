@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 from command import Run, Runner
 from experiments import Tree, changed, small
+from safetensors.numpy import save_file
 
 from paribus import weights
 from paribus.architectures import build
@@ -118,7 +119,15 @@ def test_weights_that_do_not_fit_are_listed(run: Runner) -> None:
 def test_missing_and_broken_weights_are_refused(run: Runner) -> None:
     broken = run.folder / "broken.safetensors"
     broken.write_bytes(b"not a tensor in sight")
-    for source, words in (("nowhere", "no weights at nowhere"), (str(broken), "not a readable")):
+    nan, whole = run.folder / "nan.safetensors", run.folder / "whole.safetensors"
+    save_file({"fc.bias": np.array([0.0, np.nan])}, nan)
+    save_file({"fc.bias": np.array([0, 1], dtype=np.int32)}, whole)
+    for source, words in (
+        ("nowhere", "nowhere; allowed: a run folder"),
+        (str(broken), "not a readable"),
+        (str(nan), "NaN or infinite values, which cannot train: fc.bias"),
+        (str(whole), "weights are floats, but not all are: fc.bias (int32)"),
+    ):
         failed = run.attempt(small(finetune__weights=source), "--overwrite")
         assert failed.done.code == 2
         assert words in failed.done.said

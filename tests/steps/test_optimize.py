@@ -31,9 +31,20 @@ def test_a_grid_has_every_point_once(run: Runner) -> None:
     assert {trial["state"] for trial in trials} == {"complete"}
 
 
-def test_a_grid_stops_after_the_trials_that_are_asked_for(run: Runner) -> None:
-    done = run(optimize(sampler="grid", search={RATE: [0.1, 0.2, 0.3]}, trials=2))
-    assert [t["params"][RATE] for t in done.steps["optimize"]["trials"]] == [0.1, 0.2]
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ([0.1, 0.2, 0.3], "the grid has 3 points and trials = 2 would cut it off"),
+        ({"low": 0.1, "high": 0.5}, "needs a step or a list"),
+        ({"low": 0.1, "high": 0.5, "log": True}, "needs a list"),
+        ({"low": 0.1, "high": 0.5, "step": 0.3}, "does not lead from low = 0.1 to high = 0.5"),
+        ({"low": 1, "high": 2, "step": 0.5}, "step = 0.5 must be a whole number"),
+    ],
+)
+def test_a_grid_that_is_not_whole_is_refused(run: Runner, space: object, words: str) -> None:
+    failed = run.attempt(optimize(sampler="grid", search={RATE: space}, trials=2))
+    assert failed.done.code == 2
+    assert words in failed.done.said
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])

@@ -14,17 +14,16 @@ packed cannot make us read the rest of the disk.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from paribus.data.dataset import Array, Integers
 from paribus.data.decode import FORMATS, SUFFIXES, decode, probe
 from paribus.data.images import RESAMPLING
+from paribus.data.parallel import parallel
 from paribus.data.source import Source
 from paribus.errors import DataError, SpecError
 
@@ -32,10 +31,6 @@ if TYPE_CHECKING:
     from paribus.spec.data import Data, Image
 
 PARTS = ("train", "val", "test")
-# Pillow releases the interpreter's lock while it decodes, so threads are enough.
-_THREADS = min(8, os.cpu_count() or 1)
-
-Result = TypeVar("Result")
 
 
 class Listing(NamedTuple):
@@ -157,7 +152,7 @@ def _entries(folder: Path, root: Path) -> list[Path]:
 
 
 def _decoded(paths: Sequence[Path], section: Image) -> Array:
-    probes = _parallel(probe, paths)
+    probes = parallel(probe, paths)
     channels = section.channels or (1 if all(found.grey for found in probes) else 3)
     size = section.size or probes[0].size
     if section.size is None:
@@ -174,18 +169,5 @@ def _decoded(paths: Sequence[Path], section: Image) -> Array:
     def place(row: int) -> None:
         images[row] = decode(paths[row], channels, size, resampling)
 
-    _parallel(place, range(len(paths)))
+    parallel(place, range(len(paths)))
     return images
-
-
-Item = TypeVar("Item")
-
-
-def _parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Map over items in threads; the first error, in the items' order, ends it."""
-    pool = ThreadPoolExecutor(_THREADS)
-    try:
-        return list(pool.map(function, items))
-    finally:
-        # Without this, an error in the first image would wait for all the others.
-        pool.shutdown(cancel_futures=True)

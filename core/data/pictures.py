@@ -1,0 +1,82 @@
+"""Image files that somebody wants predictions for: any sizes in, one array out.
+
+Decoding is that of ``data.image_folder``, so a file means the same pixels in training and after
+it. A trained run resizes to the size that its examples had; a published checkpoint wants the
+shorter side resized and the centre cut out, as torchvision does it, to the pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from paribus.architectures.published import Published
+from paribus.data.decode import MAXIMUM_PIXELS, SUFFIXES, decode, probe
+from paribus.data.images import RESAMPLING
+from paribus.data.parallel import parallel
+from paribus.errors import DataError
+
+Pixels = npt.NDArray[np.uint8]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+
+def require(paths: Sequence[Path]) -> None:
+    """Require that every path is an image, by its header: before a framework is imported.
+
+    Raises:
+        DataError: no such file, a folder, or not an image that can be read.
+    """
+    for path in paths:
+        if path.is_dir():
+            raise DataError(f"{path} is a folder; name the images in it: {path}/*")
+        if not path.is_file():
+            raise DataError(f"{path}: there is no such file")
+        if path.suffix.lower() not in SUFFIXES:
+            raise DataError(
+                f"{path}: not an image that can be read; allowed: {', '.join(sorted(SUFFIXES))}"
+            )
+    parallel(probe, paths)
+
+
+def fitted(
+    paths: Sequence[Path], size: tuple[int, int], channels: int, interpolation: Interpolation
+) -> Pixels:
+    """Return images uint8 [N, height, width, channels], each resized to ``size``.
+
+    Raises:
+        DataError: a file cannot be decoded.
+    """
+    resampling = RESAMPLING[interpolation]
+    return np.stack(parallel(lambda path: decode(path, channels, size, resampling), paths))
+
+
+def published(paths: Sequence[Path], wanted: Published) -> Pixels:
+    """Return images uint8 [N, crop, crop, 3], the shorter side resized and the centre cut out.
+
+    Raises:
+        DataError: a file cannot be decoded, or is too long and thin to be resized.
+    """
+    return np.stack(parallel(lambda path: _published(path, wanted), paths))
+
+
+def _published(path: Path, wanted: Published) -> Pixels:
+    resampling = RESAMPLING[wanted.interpolation]
+    image = Image.fromarray(decode(path, 3, None, resampling))
+    width, height = image.size
+    short = min(width, height)
+    size = (wanted.resize * width // short, wanted.resize * height // short)
+    if size[0] * size[1] > MAXIMUM_PIXELS:
+        raise DataError(
+            f"{path}: {width}×{height} would become {size[0]}×{size[1]} with its shorter side at "
+            f"{wanted.resize}; crop it first"
+        )
+    image = image if image.size == size else image.resize(size, resampling)
+    # Half a pixel goes to the even side, which is what rounding means in torchvision's crop.
+    left, top = (round((side - wanted.crop) / 2) for side in size)
+    cut = image.crop((left, top, left + wanted.crop, top + wanted.crop))
+    return np.asarray(cut, dtype=np.uint8)

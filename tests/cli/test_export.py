@@ -1,0 +1,145 @@
+"""``paribus export``: whichever backend trained a model, each framework's own loader opens it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from command import Done, Worker, python, refused
+from experiments import Tree, small
+from labs import PROMISED
+
+
+class Exported(NamedTuple):
+    """Run folders by backend below ``root``; logits of the opened files by target, run, row."""
+
+    root: Path
+    logits: dict[str, Any]
+
+
+# The smallest network that torchvision, Keras and transformers all open with no code of ours.
+TREE: Tree = small(
+    precision="float32",
+    data__image={"channels": 3},
+    model={
+        "architecture": "vit",
+        "patch": 4,
+        "layers": 2,
+        "heads": 2,
+        "hidden": 8,
+        "mlp": 12,
+    },
+    finetune__epochs=1,
+)
+
+# The parts of a test program: with TensorFlow, train the run of its own, export every run and open
+# the files; without, open what the command has exported. Each prints the logits of what it opened.
+HEADER = """
+import json, sys
+from pathlib import Path
+import numpy as np
+import paribus
+
+tests, spec, root, *backends = sys.argv[1:]
+root = Path(root)
+sys.path.insert(0, tests)
+from opened import LOAD
+
+def logits(target):
+    found = []
+    for trained in ("torch", "tensorflow", "huggingface"):
+        stored = paribus.Result(root / trained).metrics["model"]["preprocess"]
+        x = np.load(root / "x.npy") * np.array(stored["scale"]) - np.array(stored["shift"])
+        inputs = x.astype(np.float32).transpose(0, 3, 1, 2).copy()
+        model = LOAD[target]("vit", root / f"{trained} to {target}")
+        found.append(np.asarray(model(inputs)).tolist())
+    return found
+"""
+TENSORFLOW = (
+    HEADER
+    + """
+paribus.run(paribus.load(spec), backend="tensorflow", out=root / "tensorflow")
+for trained in ("torch", "tensorflow", "huggingface"):
+    paribus.export(root / trained, "tensorflow", root / f"{trained} to tensorflow")
+with paribus.Result(root / "tensorflow") as result:
+    own = result.logits(np.load(root / "x.npy")).tolist()
+print(json.dumps({"own": own, "tensorflow": logits("tensorflow")}))
+"""
+)
+OTHERS = (
+    HEADER
+    + """
+print(json.dumps({backend: logits(backend) for backend in ("torch", "huggingface")}))
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, worker: Worker) -> Exported:
+    """The same experiment trained by each backend, each run exported to each."""
+    root = tmp_path_factory.mktemp("exported")
+    (root / "spec.json").write_text(json.dumps(TREE))
+    np.save(root / "x.npy", np.random.default_rng(0).integers(0, 17, (5, 8, 8, 3)).astype(np.uint8))
+    arguments = (Path(__file__).parents[1], root / "spec.json", root)
+
+    def command(*words: str) -> None:
+        done = worker(*words, cwd=root)
+        assert done.code == 0, done.err
+
+    # The worker has PyTorch in its process, which TensorFlow must not share.
+    for trained in ("torch", "huggingface"):
+        command("run", "spec.json", "--backend", trained, "--out", trained)
+    found = python(TENSORFLOW, *arguments, cwd=root)
+    for trained in PROMISED:
+        for target in ("torch", "huggingface"):
+            command("export", trained, "--to", target, f"{trained} to {target}")
+    found |= python(OTHERS, *arguments, cwd=root)
+    return Exported(root, found)
+
+
+def test_every_pair_opens_to_the_same_predictions(exported: Exported) -> None:
+    logits = {target: np.array(exported.logits[target]) for target in PROMISED}
+    assert np.abs(logits["tensorflow"][1] - exported.logits["own"]).max() <= 1e-5
+    for target in PROMISED:
+        # By the run that was exported, in the order of PROMISED; float32.
+        assert np.abs(logits[target] - logits["torch"]).max() <= 1e-5, target
+    assert np.ptp(logits["torch"], axis=1).min() > 1e-3, "the inputs are not told apart"
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(
+    exported: Exported, tmp_path: Path, worker: Worker
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("mine")
+    (folder / "notes.txt").write_text("mine")
+    words = ("export", exported.root / "torch", "--to", "huggingface", folder)
+    refused(worker(*words, cwd=tmp_path), 2, f"{folder} is not empty", "--overwrite")
+    assert (folder / "config.json").read_text() == "mine"
+    done = worker(*words, "--overwrite", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert done.out.splitlines() == [
+        f"wrote {folder / name}" for name in ("config.json", "model.safetensors")
+    ]
+    assert "vit" in (folder / "config.json").read_text()
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def _export(worker: Worker, folder: Path, *words: str | Path) -> Done:
+    return worker("export", *words, cwd=folder)
+
+
+def test_what_is_wrong_is_said(exported: Exported, tmp_path: Path, worker: Worker) -> None:
+    (tmp_path / "file").write_text("in the way")
+    run = exported.root / "torch"
+    nowhere = _export(worker, tmp_path, "nowhere", "--to", "torch", "out")
+    refused(nowhere, 1, "nowhere is not a run folder")
+    unknown = _export(worker, tmp_path, run, "--to", "onnix", "out")
+    refused(unknown, 2, "unknown backend 'onnix'", "registered: torch")
+    refused(_export(worker, tmp_path, run, "--to", "torch", "file"), 2, "file cannot be written")
+    refused(_export(worker, tmp_path, run, "out"), 2, "--to")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,43 @@
+"""Files that predictions are wanted for: which of their pixels a network sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from paribus.architectures.published import Published
+from paribus.data import pictures
+from paribus.errors import DataError
+
+
+@pytest.mark.parametrize(("width", "left"), [(259, 18), (257, 16), (256, 16), (300, 38)])
+def test_the_centre_is_cut_out_as_torchvision_rounds(tmp_path: Path, width: int, left: int) -> None:
+    """Half a pixel is rounded to the even side: 17.5 and 18.5 both to 18, 16.5 to 16."""
+    columns = np.broadcast_to(np.arange(width, dtype=np.uint16)[:, None], (256, width, 3))
+    Image.fromarray((columns % 256).astype(np.uint8)).save(tmp_path / "columns.png")
+    (seen,) = pictures.published([tmp_path / "columns.png"], Published())
+    assert seen.shape == (224, 224, 3)
+    assert seen[0, :, 0].tolist() == [column % 256 for column in range(left, left + 224)]
+
+
+def test_the_shorter_side_is_resized_whichever_it_is(tmp_path: Path) -> None:
+    for name, size in (("wide.png", (600, 300)), ("tall.png", (30, 60))):
+        Image.new("RGB", size, (10, 20, 30)).save(tmp_path / name)
+    files = [tmp_path / "wide.png", tmp_path / "tall.png"]
+    seen = pictures.published(files, Published(resize=232))
+    assert seen.shape == (2, 224, 224, 3)
+    assert (seen == (10, 20, 30)).all()
+
+
+def test_a_grey_file_is_seen_in_colour(tmp_path: Path) -> None:
+    Image.new("L", (300, 300), 77).save(tmp_path / "grey.jpg")
+    assert (pictures.published([tmp_path / "grey.jpg"], Published()) == 77).all()
+
+
+def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    Image.new("L", (1, 5000)).save(tmp_path / "thin.png")
+    with pytest.raises(DataError, match=r"thin\.png: 1×5000 would become 256×1280000"):
+        pictures.published([tmp_path / "thin.png"], Published())
