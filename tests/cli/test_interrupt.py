@@ -1,4 +1,4 @@
-"""Ctrl-C: the run stops at once, says so in its folder, and what was measured stays readable."""
+"""Ctrl-C and SIGTERM: the run stops, says so in its folder, and what was measured is readable."""
 
 from __future__ import annotations
 
@@ -15,8 +15,17 @@ from command import THREADS, Runner
 from experiments import small
 
 
-@pytest.mark.parametrize("verbose", [False, True])
-def test_an_interrupted_run(run: Runner, verbose: bool) -> None:
+@pytest.mark.parametrize(
+    ("verbose", "sent", "code", "word"),
+    [
+        (False, signal.SIGINT, 130, "interrupted"),
+        (True, signal.SIGINT, 130, "interrupted"),
+        (False, signal.SIGTERM, 143, "terminated"),
+    ],
+)
+def test_an_interrupted_run(
+    run: Runner, verbose: bool, sent: signal.Signals, code: int, word: str
+) -> None:
     spec = run.write(small(finetune__epochs=1_000_000))
     folder = run.folder / "out"
     options = ["--out", str(folder), *(["--verbose"] if verbose else [])]
@@ -30,13 +39,13 @@ def test_an_interrupted_run(run: Runner, verbose: bool) -> None:
     )
     try:
         _wait_for(folder / "metrics.jsonl", rows=100)
-        child.send_signal(signal.SIGINT)
+        child.send_signal(sent)
         out, err = child.communicate(timeout=60)
     finally:
         child.kill()
-    assert child.returncode == 130
+    assert child.returncode == code
     assert out == ""
-    assert err.strip() == "paribus: interrupted"
+    assert err.strip() == f"paribus: {word}"
     assert json.loads((folder / "result.json").read_text())["status"] == "interrupted"
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert len(rows) >= 100
