@@ -7,14 +7,26 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 extras="${1:?which extras? for example: torch}"
 
-python=""
-for candidate in python3.13 python3.12 python3.11 python3; do
-    if command -v "$candidate" >/dev/null &&
-        "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
-        python="$candidate"
-        break
-    fi
-done
+find_python() {
+    for candidate in python3.13 python3.12 python3.11 python3; do
+        if command -v "$candidate" >/dev/null && "$candidate" -c \
+            'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+}
+# As root on Debian, what is missing can be put right without asking.
+debian_install() {
+    command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || return 1
+    apt-get update -qq && apt-get install -y -qq "$@" >/dev/null
+}
+
+python="$(find_python)"
+if [ -z "$python" ]; then
+    debian_install python3 python3-venv || true
+    python="$(find_python)"
+fi
 if [ -z "$python" ]; then
     echo "setup: paribus needs Python 3.11, 3.12 or 3.13 and found none; install python3 first" >&2
     exit 1
@@ -24,11 +36,8 @@ if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2
     rm -rf .venv
     if ! "$python" -m venv .venv 2>/dev/null; then
         rm -rf .venv
-        # Debian splits venv off; as root it can be put right without asking.
-        if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-            apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null
-            "$python" -m venv .venv
-        else
+        # Debian splits venv off.
+        if ! { debian_install python3-venv && "$python" -m venv .venv; }; then
             echo "setup: '$python -m venv' does not work; on Debian: apt-get install python3-venv" >&2
             exit 1
         fi
