@@ -13,9 +13,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from paribus import registry, weights
 from paribus.adapter import Backend
-from paribus.errors import NonFiniteLoss, ParibusError, SpecError
+from paribus.errors import NonFiniteLoss, ParibusError, RunFolderError, SpecError
 from paribus.loop import evaluate
 from paribus.machine import Machine
 from paribus.progress import Progress
@@ -155,7 +157,12 @@ def _save(path: Path, model: Model) -> None:
         "classes": network.classes,
     }
     # One entry: several would be written in an order that changes from run to run.
-    weights.save(path, model.weights, {"paribus": json.dumps(description, sort_keys=True)})
+    try:
+        weights.save(path, model.weights, {"paribus": json.dumps(description, sort_keys=True)})
+    except (OSError, SafetensorError) as error:
+        raise RunFolderError(
+            f"{path} cannot be written: {error}; make room, or choose another place with --out"
+        ) from error
 
 
 def _header(spec: Spec, backend: Backend) -> dict[str, Any]:

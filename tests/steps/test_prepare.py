@@ -116,3 +116,13 @@ def test_values_without_effect_are_refused(run: Runner, change: dict[str, Any], 
     failed = run.attempt(changed(small(), **change))
     assert failed.done.code == 2
     assert words in failed.done.said
+
+
+def test_weights_that_cannot_be_written_end_the_run_in_words(run: Runner) -> None:
+    """Something in the way of the file stands for a full disk: the system refuses to write."""
+    (run.folder / "out" / "weights.safetensors.partial").mkdir(parents=True)
+    failed = run.attempt(small())
+    assert failed.done.code == 1
+    assert "weights.safetensors cannot be written" in failed.done.said
+    assert "internal error" not in failed.done.said
+    assert failed.result["status"] == "failed"
