@@ -6,7 +6,8 @@ in and only results come out, so that a plain loop, a traced loop and a scan are
 fast as their framework can make them.
 
 Sizes in docstrings: N examples, K steps, S shards, b rows of a shard, M evaluation batches,
-C classes. Every array that crosses is NumPy; tensors have canonical names, layouts and shapes
+C classes (outputs for regression, tokens of the vocabulary for language models). Every array that
+crosses is NumPy; tensors have canonical names, layouts and shapes
 (``network.tensors``). Float arrays cross in the session's parameter dtype (float64 for precision
 ``float64``, else float32) unless said otherwise.
 
@@ -22,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from paribus.architectures import Network
+from paribus.belongings import NOTHING, Belongings
 from paribus.closing import Closing
 from paribus.errors import Unsupported
 from paribus.plan import EvalPlan, StepResults, Sums, TrainPlan
@@ -49,6 +50,9 @@ class Task:
         clips: whether gradients are clipped: with n the global L2 norm over all trainable tensors
             of a step's summed gradient, g ← g · min(1, clip_norm / (n + 1e-6)).
         norms: whether ``StepResults.gradient_norms`` (before clipping) is wanted.
+        label_smoothing: ε of the loss (see ``TrainPlan``), for classification.
+
+    What the loss is, is the network's ``objective``.
     """
 
     rule: str
@@ -56,6 +60,7 @@ class Task:
     decayed: tuple[str, ...] = ()
     clips: bool = False
     norms: bool = False
+    label_smoothing: float = 0.0
 
     def frozen_norms(self, network: Network) -> frozenset[str]:
         """Return the names of the ``batch_norm`` nodes that run in evaluation mode."""
@@ -127,13 +132,18 @@ class Session(Closing):
         """Return copies of the optimizer's state, shaped as ``import_optimizer`` takes it."""
 
     @abstractmethod
-    def put(self, x: Array, y: npt.NDArray[np.int64] | None) -> Any:
+    def put(self, x: Array, y: Array | None) -> Any:
         """Place examples on the device and return a handle; nothing is converted yet.
 
         Args:
-            x: uint8 or float [N, H, W, channels] for images, float [N, features] for tables.
-            y: labels int64 [N], or None where only ``predict`` will be called.
+            x: uint8 or float [N, H, W, channels] for images, float [N, features] for tables, int32
+                [N, tokens] or [N, tokens, 2] for texts (token numbers, −1 past the end; segments).
+            y: int64 [N] for classification, float [N, outputs] for regression; None for language
+                models, and where only ``predict`` or ``forward`` will be called.
         """
+
+    def free(self, handle: Any) -> None:
+        """Let go of a handle that will not be used again; by default dropping it is enough."""
 
     @abstractmethod
     def train_steps(self, handle: Any, plan: TrainPlan) -> Pending:
@@ -145,7 +155,10 @@ class Session(Closing):
 
     @abstractmethod
     def predict(self, handle: Any, plan: EvalPlan) -> Array:
-        """Return the real rows' logits, float [rows, C], in evaluation mode."""
+        """Return the real rows' outputs, float [rows, C], in evaluation mode.
+
+        Of language models: [rows, M, C] at the plan's ``targets``, or [rows, T, C] without.
+        """
 
     @abstractmethod
     def gradients(self, handle: Any, plan: TrainPlan) -> tuple[float, dict[str, Array]]:
@@ -157,15 +170,19 @@ class Session(Closing):
 
     @abstractmethod
     def forward(self, handle: Any, plan: EvalPlan, *, training: bool) -> Array:
-        """Return logits [rows, C] in either mode and change nothing; for verification."""
+        """Return outputs as ``predict`` does, in either mode, and change nothing."""
 
     @abstractmethod
     def native(self) -> Any:
         """Return the framework's own object with the current weights, for the user to keep."""
 
     @abstractmethod
-    def save_native(self, folder: Path) -> Path:
-        """Write what the framework's users expect into ``folder`` and return its path."""
+    def save_native(self, folder: Path, belongings: Belongings = NOTHING) -> Path:
+        """Write what the framework's users expect into ``folder`` and return its path.
+
+        ``belongings`` go into the framework's own files where it has such files (the names of
+        classes, a tokenizer, the preprocessing of images); core writes them beside otherwise.
+        """
 
     @abstractmethod
     def close(self) -> None:

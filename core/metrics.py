@@ -21,7 +21,7 @@ class Evaluation:
     @classmethod
     def of(cls, sums: Sums) -> Evaluation:
         """Divide the sums."""
-        return cls(sums.loss / sums.examples, sums.correct / sums.examples, sums.examples)
+        return cls(sums.loss / sums.predictions, sums.correct / sums.predictions, sums.predictions)
 
     def metric(self, name: str) -> float:
         """Return ``loss`` or ``accuracy``."""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from paribus.draws import Floats
 
 Integers = npt.NDArray[np.int64]
+Tokens = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,35 @@ class Preprocess:
     """From stored examples to network inputs, on the device: ``value · scale − shift``.
 
     Attributes:
-        scale, shift: one number per channel (per feature for tables), or one for all.
+        scale, shift: one number per channel (per feature for tables), or one for all; texts have
+            neither.
         crop: (height, width) of the input; None where the stored examples already have it.
+        length: tokens of a text that the network reads, the first ones; None for all. Everything
+            after them is padding, except for a causal language model, whose stored texts are one
+            token longer (see ``TrainPlan``).
     """
 
     scale: tuple[float, ...] = (1.0,)
     shift: tuple[float, ...] = (0.0,)
     crop: tuple[int, int] | None = None
+    length: int | None = None
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Core's draws for masked language modelling, for the rows of a plan; shapes [*indices, …].
+
+    Attributes:
+        tokens: int32 [..., T], what the network reads instead of the stored texts.
+        positions: int64 [..., M], the places that are predicted; those past ``counts`` repeat one.
+        labels: int64 [..., M], the tokens that belong there.
+        counts: int64 [...], places of each row that count, from 1 to M.
+    """
+
+    tokens: Tokens
+    positions: Integers
+    labels: Integers
+    counts: Integers
 
 
 @dataclass(frozen=True)
@@ -56,8 +79,17 @@ class TrainPlan:
 
     A step's gradient is Σ over its rows of ``weights`` · ∂loss(row)/∂w, summed shard by shard in
     order; a step's loss is the same sum of the rows' losses. ``weights`` already hold 1/n for a
-    step of n real rows, so nobody divides. BatchNorm normalises within a shard, and its running
-    statistics are updated once per shard, in order.
+    step of n real rows (of n predicted tokens for language models, w/Σw for classes of weight w),
+    so nobody divides. BatchNorm normalises within a shard, and its running statistics are updated
+    once per shard, in order.
+
+    A row's loss, natural logarithms, with the task's objective:
+        classification   cross-entropy of its label; with label smoothing ε of C classes,
+                         (1 − ε)·that + (ε/C)·Σ over all classes of −log p (Szegedy et al. 2016)
+        regression       mean over its outputs of (output − label)²
+        masked_lm        Σ over its ``targets`` of the cross-entropy
+        causal_lm        Σ over positions 0 … T − 1 of the cross-entropy of the stored token t + 1,
+                         the network having read the first T = ``preprocess.length`` tokens
 
     Attributes:
         indices: int64 [K, S, b], rows of the dataset handle. Real rows come first in a shard.
@@ -68,6 +100,7 @@ class TrainPlan:
             the task clips.
         preprocess: applied to every row.
         augmentation: None where nothing is drawn; then a crop is taken from the centre.
+        targets: for masked language modelling, else None.
     """
 
     indices: Integers
@@ -76,6 +109,7 @@ class TrainPlan:
     scalars: dict[str, Floats]
     preprocess: Preprocess = Preprocess()
     augmentation: Augmentation | None = None
+    targets: Targets | None = None
 
     @property
     def steps(self) -> int:
@@ -99,23 +133,26 @@ class EvalPlan:
 
     Attributes:
         indices: int64 [M, b]; counts: int64 [M], as in ``TrainPlan``.
+        targets: as in ``TrainPlan``, shaped [M, b, …].
     """
 
     indices: Integers
     counts: Integers
     preprocess: Preprocess = Preprocess()
+    targets: Targets | None = None
 
 
 class Sums(NamedTuple):
     """What an evaluation adds up; dividing is the caller's, once, at the end.
 
-    ``loss`` is the sum of the rows' cross-entropies (natural logarithm), ``correct`` the number of
-    rows whose largest logit is their label's (the first one among equals), ``examples`` the rows.
+    ``loss`` is the sum of the rows' losses as ``TrainPlan`` defines them. ``correct`` is the number
+    of predictions whose largest logit is their label's (the first one among equals), 0 for
+    regression; ``predictions`` how many there were: rows, or for language models tokens.
     """
 
     loss: float
     correct: int
-    examples: int
+    predictions: int
 
 
 class StepResults(NamedTuple):

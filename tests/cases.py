@@ -12,7 +12,14 @@ from paribus import draws, weights
 from paribus.adapter import Task
 from paribus.architectures import Network, build
 from paribus.optimizers import RULES
-from paribus.plan import Augmentation, EvalPlan, Preprocess, TrainPlan, evaluation_plan
+from paribus.plan import (
+    Augmentation,
+    EvalPlan,
+    Preprocess,
+    Targets,
+    TrainPlan,
+    evaluation_plan,
+)
 
 Array = npt.NDArray[Any]
 
@@ -32,6 +39,15 @@ TINY = {"patch": 4, "layers": 2, "heads": 2, "hidden": 8, "mlp": 12}
 VIT = build("vit", TINY, (3, 8, 8), 3)
 # torchvision has none like it: on torch, the nodes themselves.
 WIDE_VIT = build("vit", {**TINY, "gelu": "tanh"}, (3, 8, 12), 3)
+
+WORDS = {"vocabulary": 40, "positions": 12, "layers": 2, "heads": 2, "hidden": 8,
+         "intermediate": 12}  # fmt: skip
+LENGTH = 10
+BERT = build("bert", WORDS, (LENGTH,), 3)
+MEAN_BERT = build("bert", {**WORDS, "pooling": "mean", "gelu": "tanh"}, (LENGTH,), 3)
+MASKED_BERT = build("bert", WORDS, (LENGTH,), 40, "masked_lm")
+GPT2 = build("gpt2", WORDS, (LENGTH,), 3)
+CAUSAL_GPT2 = build("gpt2", WORDS, (LENGTH,), 40, "causal_lm")
 
 # Not round, one per channel, and so that the inputs are neither tiny nor all of one sign.
 SCALING = Preprocess(scale=(1 / 61.0, 1 / 73.0), shift=(1.9, 1.6))
@@ -65,23 +81,62 @@ def images(count: int, height: int, width: int, channels: int, seed: int = 0) ->
 
 
 def stored(network: Network, count: int, seed: int = 0) -> Array:
-    """Return stored examples that fit a network: uint8 images, or a float64 table."""
+    """Return stored examples that fit a network: uint8 images, a float64 table, or texts."""
+    if network.reads_tokens:
+        return texts(network, count, seed)
     if len(network.input_shape) == 1:
         return draws.normal(seed, "table", 0, (count, *network.input_shape))
     channels, height, width = network.input_shape
     return images(count, height, width, channels, seed)
 
 
+def texts(network: Network, count: int, seed: int = 0, *, pairs: bool = False) -> Array:
+    """Return int32 [count, length] (pairs: [count, length, 2]); lengths vary and −1 is padding.
+
+    Those of a causal language model are full and one token longer than it reads.
+    """
+    causal = network.objective == "causal_lm"
+    length = network.input_shape[0] + causal
+    numbers = draws.integers(seed, "texts", 0, (count, length), network.parameters["vocabulary"])
+    if not causal:
+        lengths = 3 + draws.integers(seed, "lengths", 0, (count,), length - 2)
+        numbers[np.arange(length) >= lengths[:, None]] = -1
+    if not pairs:
+        return numbers.astype(np.int32)
+    second = (np.arange(length) >= 3) & (numbers >= 0)
+    return np.stack([numbers, second], axis=-1).astype(np.int32)
+
+
+def targets(network: Network, x: Array, indices: Array, seed: int = 0) -> Targets:
+    """Return what a masked language model predicts for ``indices`` [...] of texts ``x``."""
+    rows = x[indices]
+    lengths = (rows >= 0).sum(axis=-1)
+    counts = np.maximum(1, lengths // 3)
+    drawn = draws.uniform(seed, "targets", 0, rows.shape) + (rows < 0)
+    chosen = np.argsort(drawn, axis=-1)[..., :3]
+    # Those past the counts repeat the first one.
+    chosen = np.where(np.arange(3) < counts[..., None], chosen, chosen[..., :1])
+    chosen = np.sort(chosen, axis=-1) if (counts == 3).all() else chosen
+    labels = np.take_along_axis(rows, chosen, axis=-1).astype(np.int64)
+    masked = rows.copy()
+    np.put_along_axis(masked, chosen, 1, axis=-1)
+    return Targets(masked, chosen.astype(np.int64), labels, counts.astype(np.int64))
+
+
 def scaling(network: Network) -> Preprocess:
     """Return preprocessing that suits ``stored``."""
+    if network.reads_tokens:
+        return Preprocess(length=network.input_shape[0])
     if len(network.input_shape) == 1:
         return Preprocess(scale=(0.7,), shift=(0.1,))
     channels = network.input_shape[0]
     return SCALING if channels == 2 else Preprocess((1 / 67.0,) * channels, (1.8,) * channels)
 
 
-def labels(network: Network, count: int, seed: int = 0) -> npt.NDArray[np.int64]:
-    """Return int64 [count] below the network's classes."""
+def labels(network: Network, count: int, seed: int = 0) -> Array:
+    """Return int64 [count] below the network's classes; for regression float64 [count, outputs]."""
+    if network.objective == "regression":
+        return draws.normal(seed, "labels", 0, (count, network.classes))
     return draws.integers(seed, "labels", 0, (count,), network.classes)
 
 
@@ -104,24 +159,40 @@ def train_plan(
     clip_norm: float | None = None,
     preprocess: Preprocess = SCALING,
     augmentation: Augmentation | None = None,
+    targets: Targets | None = None,
+    predictions: Any = None,
     values: Mapping[str, float] = HYPERPARAMETERS,
 ) -> TrainPlan:
     """Return a plan over ``indices`` [K, S, b]; every real row weighs 1 / (real rows of its step).
 
-    ``rates`` default to values that change from step to step.
+    ``rates`` default to values that change from step to step; ``predictions`` [K] replace the
+    numbers of real rows for language models.
     """
     rows = np.asarray(indices, dtype=np.int64)
     steps, shards, batch = rows.shape
     real = np.full((steps, shards), batch) if counts is None else np.asarray(counts)
     present = np.arange(batch) < real[:, :, None]
-    mean = present / real.sum(axis=1)[:, None, None]
+    total = real.sum(axis=1) if predictions is None else np.asarray(predictions)
+    mean = present / total[:, None, None]
     numbers = np.arange(first_step, first_step + steps, dtype=np.float64)
     rate = 0.02 / (1.0 + 0.3 * numbers) if rates is None else np.asarray(rates, dtype=np.float64)
     coefficients = RULES[rule].coefficients(values, rate, numbers)
     scalars = {name: coefficients[name] for name in RULES[rule].scalars}
     if clip_norm is not None:
         scalars["clip_norm"] = np.full(steps, clip_norm)
-    return TrainPlan(rows, real.astype(np.int64), mean, scalars, preprocess, augmentation)
+    return TrainPlan(rows, real.astype(np.int64), mean, scalars, preprocess, augmentation, targets)
+
+
+def steps(network: Network, indices: Any, x: Array, **options: Any) -> TrainPlan:
+    """Return ``train_plan`` with what the network's objective needs for examples ``x``."""
+    options = {"preprocess": scaling(network), **options}
+    if network.objective == "causal_lm":
+        rows = np.asarray(indices)
+        options["predictions"] = np.full(len(rows), rows[0].size * network.input_shape[0])
+    if network.objective == "masked_lm":
+        found = targets(network, x, np.asarray(indices))
+        options |= {"targets": found, "predictions": found.counts.sum(axis=(1, 2))}
+    return train_plan(indices, **options)
 
 
 def batches(steps: int, shards: int, batch: int, count: int, seed: int = 0) -> Array:

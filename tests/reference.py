@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.special import ndtr
 
-from paribus.architectures import INPUT, Network, Node
+from paribus.architectures import INPUT, TARGETS, Network, Node
 from paribus.plan import Augmentation, Preprocess, center
 
 Array = npt.NDArray[Any]
@@ -28,19 +28,25 @@ def forward(
     *,
     training: bool = False,
     frozen: Collection[str] = (),
+    positions: Array | None = None,
 ) -> tuple[Array, dict[str, Array]]:
-    """Return logits [n, C] and the statistics that a training pass leaves.
+    """Return outputs [n, C] (language models: [n, M, C]) and the statistics that training leaves.
 
-    ``x`` is [n, C, H, W] or [n, features], already preprocessed; ``frozen`` are the names of
-    BatchNorm nodes that run in evaluation mode whatever ``training`` says.
+    ``x`` is [n, C, H, W] or [n, features], already preprocessed, or token numbers; ``frozen`` are
+    the names of BatchNorm nodes that run in evaluation mode whatever ``training`` says;
+    ``positions`` [n, M] are what a masked language model predicts.
     """
-    values: dict[str, Array] = {INPUT: np.asarray(x, dtype=np.float64)}
+    dtype = np.int64 if network.reads_tokens else np.float64
+    values: dict[str, Any] = {INPUT: np.asarray(x, dtype=dtype), TARGETS: positions}
     statistics = {n: tensors[n] for n, t in network.tensors.items() if t.kind == "statistic"}
     for node in network.nodes:
         inputs = [values[name] for name in node.inputs]
         if node.op == "batch_norm":
             live = training and node.name not in frozen
             values[node.name] = _batch_norm(node, tensors, inputs[0], live, statistics)
+        elif node.shares:
+            bias = tensors[f"{node.name}.bias"] if node.size("bias") else 0.0
+            values[node.name] = inputs[0] @ tensors[node.shares].T + bias
         else:
             values[node.name] = OPERATIONS[node.op](node, tensors, *inputs)
     return values[network.nodes[-1].name], statistics
@@ -53,6 +59,26 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
     return np.asarray(total - shifted[np.arange(len(labels)), labels])
 
 
+def row_losses(
+    network: Network,
+    outputs: Array,
+    labels: Array,
+    counts: Array | None = None,
+    smoothing: float = 0,
+) -> Array:
+    """Return each row's loss [n] by the network's objective; counts [n] of targets that count."""
+    if network.objective == "regression":
+        return np.asarray(((outputs - labels) ** 2).mean(axis=1))
+    flat = cross_entropy(outputs.reshape(-1, outputs.shape[-1]), labels.reshape(-1))
+    losses = flat.reshape(labels.shape)
+    if network.objective == "classification":
+        every = [cross_entropy(outputs, np.full(len(outputs), c)) for c in range(outputs.shape[1])]
+        return np.asarray((1 - smoothing) * losses + smoothing * np.mean(every, axis=0))
+    if counts is not None:
+        losses = losses * (np.arange(labels.shape[1]) < counts[:, None])
+    return np.asarray(losses.sum(axis=1))
+
+
 def preprocess(
     x: Array, rule: Preprocess, augmentation: Augmentation | None = None, at: tuple[int, ...] = ()
 ) -> Array:
@@ -60,6 +86,8 @@ def preprocess(
 
     ``at`` is the place of the rows in the augmentation's arrays, such as (step, shard).
     """
+    if x.dtype == np.int32:
+        return x[:, : rule.length].astype(np.int64)
     x = np.asarray(x, dtype=np.float64)
     if x.ndim == 4 and rule.crop is not None:
         x = np.stack([_window(row, rule.crop, augmentation, (*at, i)) for i, row in enumerate(x)])
@@ -123,7 +151,8 @@ def _adaptive_avg_pool2d(node: Node, tensors: Mapping[str, Array], x: Array) -> 
 
 
 def _linear(node: Node, tensors: Mapping[str, Array], x: Array) -> Array:
-    out = x @ tensors[f"{node.name}.weight"].T
+    weight = tensors[f"{node.name}.weight"]
+    out = x @ (weight if node.size("transposed") else weight.T)
     return np.asarray(out + tensors[f"{node.name}.bias"] if node.size("bias") else out)
 
 
@@ -183,7 +212,58 @@ def _attention(node: Node, tensors: Mapping[str, Array], x: Array) -> Array:
     return np.asarray(joined @ own["out_proj.weight"].T + own["out_proj.bias"])
 
 
+def _numbers(tokens: Array) -> Array:
+    return tokens[..., 0] if tokens.ndim == 3 else tokens
+
+
+def _dot_product_attention(node: Node, tensors: Mapping[str, Array], *inputs: Array) -> Array:
+    *parts, tokens = inputs
+    queries, keys, values = parts if len(parts) == 3 else np.split(parts[0], 3, axis=-1)
+    width = node.size("width") // node.size("heads")
+    out = np.zeros_like(queries)
+    for row, numbers in enumerate(_numbers(tokens)):
+        for head in range(node.size("heads")):
+            part = slice(head * width, (head + 1) * width)
+            for place in range(len(numbers)):
+                seen = place + 1 if node.size("causal") else int((numbers >= 0).sum())
+                scores = keys[row, :seen, part] @ queries[row, place, part] / np.sqrt(width)
+                shares = np.exp(scores - scores.max())
+                out[row, place, part] = shares / shares.sum() @ values[row, :seen, part]
+    return out
+
+
+def _token_embedding(node: Node, tensors: Mapping[str, Array], tokens: Array) -> Array:
+    return tensors[f"{node.name}.weight"][np.maximum(_numbers(tokens), 0)]
+
+
+def _segment_embedding(node: Node, tensors: Mapping[str, Array], x: Array, tokens: Array) -> Array:
+    table = tensors[f"{node.name}.weight"]
+    segments = tokens[..., 1] if tokens.ndim == 3 else np.zeros_like(tokens)
+    return np.asarray(x + table[segments])
+
+
+def _mean_tokens(node: Node, tensors: Mapping[str, Array], x: Array, tokens: Array) -> Array:
+    lengths = (_numbers(tokens) >= 0).sum(axis=1)
+    return np.stack([row[:length].mean(axis=0) for row, length in zip(x, lengths, strict=True)])
+
+
+def _last_token(node: Node, tensors: Mapping[str, Array], x: Array, tokens: Array) -> Array:
+    lengths = (_numbers(tokens) >= 0).sum(axis=1)
+    return x[np.arange(len(x)), lengths - 1]
+
+
+def _predicted(node: Node, tensors: Mapping[str, Array], x: Array, positions: Any) -> Array:
+    return x if positions is None else np.take_along_axis(x, positions[..., None], axis=1)
+
+
 OPERATIONS: Mapping[str, Any] = {
+    "token_embedding": _token_embedding,
+    "segment_embedding": _segment_embedding,
+    "token_positions": lambda node, tensors, x: x + tensors[f"{node.name}.weight"][: x.shape[1]],
+    "dot_product_attention": _dot_product_attention,
+    "mean_tokens": _mean_tokens,
+    "last_token": _last_token,
+    "predicted_tokens": _predicted,
     "conv2d": _conv2d,
     "linear": _linear,
     "relu": lambda node, tensors, x: np.maximum(x, 0.0),

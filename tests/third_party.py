@@ -69,7 +69,7 @@ class Echo(Session):
     def native(self):
         return self
 
-    def save_native(self, folder):
+    def save_native(self, folder, belongings=None):
         folder.mkdir()
         return folder
 

@@ -14,23 +14,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from paribus import weights
 from paribus.adapter import Array, Numerics, Precision, Session, Task, Tensors
-from paribus.architectures import Network
+from paribus.architectures import LANGUAGE, Network
 from paribus.backends.tensorflow import models
 from paribus.backends.tensorflow.inputs import Layout, draws_of
-from paribus.backends.tensorflow.steps import Batches, Inputs, Steps
+from paribus.backends.tensorflow.steps import Batches, Inputs, Steps, Targets
 from paribus.backends.tensorflow.tracing import Traces
+from paribus.belongings import NOTHING, Belongings
 from paribus.errors import DataError, Unsupported, WeightsError
 from paribus.optimizers import RULES
 from paribus.plan import EvalPlan, Preprocess, StepResults, Sums, TrainPlan
+from paribus.plan import Targets as PlanTargets
 
 
 class Handle(NamedTuple):
-    """Examples on the device: ``x`` as stored, ``y`` int64 [N]; ``labelled`` if y was given."""
+    """Examples on the device: ``x`` as stored, ``y`` as put; ``labelled`` if y was given."""
 
     x: Any
     y: Any
@@ -120,11 +121,17 @@ class TensorFlowSession(Session):
             for index, slot in enumerate(RULES[self._task.rule].slots)
         }
 
-    def put(self, x: Array, y: npt.NDArray[np.int64] | None) -> Handle:
+    def put(self, x: Array, y: Array | None) -> Handle:
         """Copy examples to the device as they are."""
+        objective = self._network.objective
+        numbers = objective == "regression"
+        dtype: np.dtype[Any] = self._numpy if numbers else np.dtype(np.int64)
+        labelled = y is not None or objective in LANGUAGE
+        if y is None:
+            y = np.zeros((len(x), self._network.classes) if numbers else len(x))
+        labels = y.astype(dtype, copy=False)
         with self._traces.computing():
-            labels = np.zeros(len(x), np.int64) if y is None else y
-            return Handle(tf.constant(x), tf.constant(labels, tf.int64), y is not None)
+            return Handle(tf.constant(x), tf.constant(labels), labelled)
 
     def train_steps(self, handle: Handle, plan: TrainPlan) -> UnderWay:
         """Start K steps in one call of a traced function, compiled by a call of no steps."""
@@ -150,7 +157,7 @@ class TensorFlowSession(Session):
             lambda layout: self._steps.gradients(layout, shards),
             self._inputs(handle, plan.preprocess, labels=True),
             plan,
-            Batches(*(array[0] for array in self._batches(plan))),
+            tf.nest.map_structure(lambda array: array[0], self._batches(plan)),
         )
         return float(loss), {n: self._places[n].canonical(g.numpy()) for n, g in found.items()}
 
@@ -163,8 +170,15 @@ class TensorFlowSession(Session):
             plan,
             plan.indices,
             plan.counts.astype(np.int32),
+            _targets(plan.targets, plan.indices.shape),
         )
-        return Sums(float(loss), int(correct), int(plan.counts.sum()))
+        predictions = int(plan.counts.sum())
+        if self._network.objective == "causal_lm":
+            predictions *= plan.preprocess.length or handle.x.shape[1] - 1
+        if plan.targets is not None:
+            real = np.arange(plan.indices.shape[1]) < plan.counts[:, None]
+            predictions = int(plan.targets.counts[real].sum())
+        return Sums(float(loss), int(correct), predictions)
 
     def predict(self, handle: Handle, plan: EvalPlan) -> Array:
         """Return the real rows' logits."""
@@ -173,15 +187,17 @@ class TensorFlowSession(Session):
     def forward(self, handle: Handle, plan: EvalPlan, *, training: bool) -> Array:
         """Return the real rows' logits, batch by batch."""
         inputs = self._inputs(handle, plan.preprocess, labels=False)
+        targets = _targets(plan.targets, plan.indices.shape)
         batches = [
             self._call(
                 ("logits", training),
                 lambda layout: self._steps.logits(layout, training),
                 inputs,
                 plan,
-                indices[:count],
+                plan.indices[batch, :count],
+                tf.nest.map_structure(lambda t, b=batch, c=count: t[b, :c], targets),
             )
-            for indices, count in zip(plan.indices, plan.counts, strict=True)
+            for batch, count in enumerate(plan.counts.tolist())
         ]
         return np.concatenate([logits.numpy() for logits in batches])
 
@@ -196,7 +212,7 @@ class TensorFlowSession(Session):
                 place.variable.assign(self._places[name].variable)
         return model
 
-    def save_native(self, folder: Path) -> Path:
+    def save_native(self, folder: Path, belongings: Belongings = NOTHING) -> Path:
         """Write ``model.keras``, which ``keras.saving.load_model`` reads; return its path."""
         folder.mkdir(parents=True, exist_ok=True)
         path, staged = folder / "model.keras", folder / "partial.keras"
@@ -220,8 +236,9 @@ class TensorFlowSession(Session):
                 "this data was put on the device without labels; training and evaluation need "
                 "them. Call put(x, y) with y int64 [N]"
             )
+        width = 1 if self._network.reads_tokens else handle.x.shape[-1]
         rows = [
-            np.broadcast_to(np.asarray(values, self._numpy), handle.x.shape[-1])
+            np.broadcast_to(np.asarray(values, self._numpy), width)
             for values in (preprocess.scale, preprocess.shift)
         ]
         return Inputs(handle.x, handle.y, np.stack(rows))
@@ -238,6 +255,7 @@ class TensorFlowSession(Session):
             plan.counts.astype(np.int32),
             plan.weights.astype(self._numpy),
             draws_of(plan.augmentation, plan.indices.shape),
+            _targets(plan.targets, plan.indices.shape),
         )
 
     def _call(
@@ -249,10 +267,18 @@ class TensorFlowSession(Session):
         *arguments: Any,
         idle: Callable[..., tuple[Any, ...]] | None = None,
     ) -> Any:
-        augmentation = plan.augmentation if isinstance(plan, TrainPlan) else None
-        layout = Layout.of(plan.preprocess, tuple(inputs.x.shape[1:]), augmentation)
+        layout = Layout.of(plan, tuple(inputs.x.shape[1:]), self._network.reads_tokens)
         result = self._traces.call(
             (*key, layout), lambda: make(layout), inputs, *arguments, idle=idle
         )
         self.compile_seconds = self._traces.seconds
         return result
+
+
+def _targets(targets: PlanTargets | None, shape: tuple[int, ...]) -> Targets:
+    """Return a plan's targets as arrays; of width 0 where it has none."""
+    if targets is None:
+        empty = np.zeros((*shape, 0), np.int64)
+        return Targets(empty.astype(np.int32), empty, empty, empty.astype(np.bool_))
+    counted = np.arange(targets.labels.shape[-1]) < targets.counts[..., None]
+    return Targets(targets.tokens, targets.positions, targets.labels, counted)

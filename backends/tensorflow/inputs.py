@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from paribus.plan import Augmentation, Preprocess, center
+from paribus.plan import Augmentation, EvalPlan, TrainPlan, center
 
 Tensor = Any
 
@@ -27,17 +27,26 @@ class Layout:
         crop: (height, width) of a window, None where the whole example is taken as it is.
         drawn: whether windows and flips are drawn, else the window is central.
         scaled: whether ``value · scale − shift`` differs from the value.
+        tokens: how many of a text are read; None for images and tables.
+        predicted: tokens of a text that are predicted at most; None where the plan has no targets.
     """
 
     crop: tuple[int, int] | None
     drawn: bool
     scaled: bool
+    tokens: int | None = None
+    predicted: int | None = None
 
     @classmethod
-    def of(
-        cls, preprocess: Preprocess, stored: tuple[int, ...], augmentation: Augmentation | None
-    ) -> Layout:
-        """Return the layout for examples of shape ``stored`` (H, W, C) or (features,)."""
+    def of(cls, plan: TrainPlan | EvalPlan, stored: tuple[int, ...], texts: bool) -> Layout:
+        """Return the layout for examples of shape ``stored`` (H, W, C), (features,), (tokens,)."""
+        preprocess, augmentation = plan.preprocess, getattr(plan, "augmentation", None)
+        if texts:
+            targets = plan.targets
+            tokens = preprocess.length or stored[0]
+            if targets is None:
+                return cls(None, False, False, tokens)
+            return cls(None, False, False, targets.tokens.shape[-1], targets.labels.shape[-1])
         drawn, crop = augmentation is not None, preprocess.crop
         if len(stored) == 3:
             crop = crop or (stored[0], stored[1])
@@ -69,6 +78,8 @@ def prepare(x: Tensor, layout: Layout, draws: Tensor, factors: Tensor, dtype: An
 
     ``draws`` int64 [n, 4] or [n, 0]; ``factors`` [2, channels]: scale and shift.
     """
+    if layout.tokens:
+        return tf.cast(x[:, : layout.tokens], tf.int64)
     if layout.crop:
         height, width = layout.crop
         corner = center((x.shape[1], x.shape[2]), layout.crop)

@@ -8,7 +8,6 @@ evaluation read the same variables through ``ops``, which is exact where a stock
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from keras import layers
 
-from paribus.architectures import INPUT, Network, Node
-from paribus.backends.tensorflow import sequences
+from paribus.architectures import INPUT, TARGETS, Network, Node
+from paribus.backends.tensorflow import sequences, text_layers
 from paribus.backends.tensorflow.ops import bins
 from paribus.backends.tensorflow.sequences import Layer, Named
 
@@ -36,12 +35,14 @@ class Where:
 
 _NORM = {"weight": Where("gamma"), "bias": Where("beta")}
 _PRODUCT = {"weight": Where("kernel", (1, 0)), "bias": Where("bias")}
+_TABLE = {"weight": Where("embeddings", (0, 1))}
 # operation → canonical leaf → the layer's variable
 VARIABLES: dict[str, dict[str, Where]] = {
     "conv2d": {"weight": Where("kernel", (2, 3, 1, 0)), "bias": Where("bias")},
     # Keras has one axis for the input channels and one for the outputs of each: here (…, C, m).
     "depthwise": {"weight": Where("kernel", (2, 3, 0, 1)), "bias": Where("bias")},
     "linear": _PRODUCT,
+    "transposed": {**_PRODUCT, "weight": Where("kernel", (0, 1))},
     "batch_norm": {
         **_NORM,
         "running_mean": Where("moving_mean"),
@@ -56,6 +57,10 @@ VARIABLES: dict[str, dict[str, Where]] = {
         "out_proj.weight": Where("kernel", (1, 0), "_out_proj"),
         "out_proj.bias": Where("bias", (0,), "_out_proj"),
     },
+    "token_embedding": _TABLE,
+    "segment_embedding": _TABLE,
+    "token_positions": _TABLE,
+    "shared_linear": {"bias": Where("embeddings")},
 }
 
 
@@ -84,8 +89,9 @@ class Place:
 
 def _kind(node: Node) -> str:
     """Return the node's key in ``VARIABLES``."""
-    depthwise = node.op == "conv2d" and node.size("groups") == node.size("in_channels") > 1
-    return "depthwise" if depthwise else node.op
+    if node.op == "conv2d" and node.size("groups") == node.size("in_channels") > 1:
+        return "depthwise"
+    return "transposed" if node.op == "linear" and node.size("transposed") else node.op
 
 
 def _conv2d(node: Node, inputs: list[Any], named: Named) -> Any:
@@ -164,27 +170,38 @@ LAYERS: dict[str, Layer] = {
     "flatten": _flatten,
     "add": lambda node, inputs, named: layers.Add(**named())(inputs),
     **sequences.LAYERS,
+    **text_layers.LAYERS,
 }
 
 
 def build(network: Network, dtype: str) -> tuple[Any, dict[str, Place]]:
-    """Return the ``keras.Model`` (images as N, H, W, C) and the place of each canonical tensor.
+    """Return the ``keras.Model`` and the place of each canonical tensor.
 
+    Images are its input as [n, H, W, C]; the inputs of texts are named (see ``text_layers``).
     Weights are undefined until they are assigned. ``dtype`` is ``float32`` or ``float64``.
     """
     taken: set[str] = {INPUT}
-    shape = network.input_shape
-    source = keras.Input((*shape[1:], shape[0]), dtype=dtype, name=INPUT)
-    values = {INPUT: source}
+    given, source = _inputs(network, dtype)
+    values = {INPUT: source, TARGETS: None}
     names: dict[tuple[str, str], str] = {}
+    shared = {network.tensors[n.shares].node: n.shares for n in network.nodes if n.shares}
+    tables: dict[str, Any] = {}
     for node in network.nodes:
 
         def named(suffix: str = "", node: Node = node) -> dict[str, Any]:
             name = names[node.name, suffix] = _unique(node.name.replace(".", "_") + suffix, taken)
             return {"name": name, "dtype": dtype}
 
-        values[node.name] = LAYERS[node.op](node, _all(values, node.inputs), named)
-    model = keras.Model(source, values[network.nodes[-1].name], name=network.architecture)
+        inputs = [values[name] for name in node.inputs]
+        if node.name in shared:
+            table = tables[shared[node.name]] = text_layers.shared_table(node, named)
+            values[node.name] = table(inputs[0].numbers)
+        elif node.shares:
+            table = tables[node.shares]
+            values[node.name] = text_layers.shared_linear(node, inputs, named, table)
+        else:
+            values[node.name] = LAYERS[node.op](node, inputs, named)
+    model = keras.Model(given, values[network.nodes[-1].name], name=network.architecture)
     places = {}
     for name, tensor in network.tensors.items():
         where = VARIABLES[_kind(network.node[tensor.node])][name[len(tensor.node) + 1 :]]
@@ -193,8 +210,17 @@ def build(network: Network, dtype: str) -> tuple[Any, dict[str, Place]]:
     return model, places
 
 
-def _all(values: dict[str, Any], names: Sequence[str]) -> list[Any]:
-    return [values[name] for name in names]
+def _inputs(network: Network, dtype: str) -> tuple[Any, Any]:
+    """Return a model's inputs, and what the nodes read as the network's input."""
+    if not network.reads_tokens:
+        shape = network.input_shape
+        source = keras.Input((*shape[1:], shape[0]), dtype=dtype, name=INPUT)
+        return source, source
+    text = text_layers.inputs(network)
+    read = [text.numbers]
+    read += [text.real] if text_layers.reads_mask(network) else []
+    read += [text.segments] if text.segments is not None else []
+    return {tensor.name: tensor for tensor in read}, text
 
 
 def _unique(name: str, taken: set[str]) -> str:

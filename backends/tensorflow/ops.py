@@ -7,8 +7,6 @@ back as values), and traces in a fraction of the time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from math import pi, sqrt
 from typing import Any
 
@@ -16,31 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from paribus.architectures import INPUT, Network, Node
+from paribus.architectures import INPUT, TARGETS, Network, Node
+from paribus.backends.tensorflow import texts
+from paribus.backends.tensorflow.passes import Operation, Pass, product
 
 Tensor = Any
-
-
-@dataclass
-class Pass:
-    """One forward pass.
-
-    Attributes:
-        tensors: canonical name → value, in Keras's layouts.
-        training: whether BatchNorm uses the batch's moments.
-        frozen: ``batch_norm`` nodes in evaluation mode whatever ``training`` says.
-        products: dtype in which convolutions and linear layers are computed.
-        statistics: the running statistics after the pass, of the nodes that updated theirs.
-    """
-
-    tensors: Mapping[str, Tensor]
-    training: bool
-    frozen: frozenset[str]
-    products: Any
-    statistics: dict[str, Tensor] = field(default_factory=dict)
-
-
-Operation = Callable[[Node, list[Tensor], Pass], Tensor]
 
 
 def _conv2d(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
@@ -78,10 +56,7 @@ def _linear(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
 
 
 def _product(x: Tensor, weight: str, state: Pass) -> Tensor:
-    """Multiply the last axis; one product of matrices, also of sequences and for the gradient."""
-    kernel = tf.cast(state.tensors[weight], state.products)
-    rows = tf.reshape(tf.cast(x, state.products), (-1, x.shape[-1]))
-    return tf.reshape(tf.matmul(rows, kernel), (-1, *x.shape[1:-1], kernel.shape[-1]))
+    return product(x, state.tensors[weight], state.products)
 
 
 def _biased(node: Node, x: Tensor, state: Pass) -> Tensor:
@@ -228,12 +203,20 @@ OPERATIONS: dict[str, Operation] = {
     "layer_norm": _layer_norm,
     "gelu": _gelu,
     "attention": _attention,
+    **texts.OPERATIONS,
 }
 
 
-def run(network: Network, x: Tensor, state: Pass) -> Tensor:
-    """Return the logits [rows, C] of inputs ``x`` [rows, H, W, C] or [rows, features]."""
-    values = {INPUT: x}
+def run(network: Network, x: Tensor, positions: Tensor | None, state: Pass) -> Tensor:
+    """Return the outputs [rows, C], or [rows, M, C] of language models.
+
+    Args:
+        network: whose nodes are executed.
+        x: inputs [rows, H, W, C], [rows, features], or token numbers [rows, T] or [rows, T, 2].
+        positions: int64 [rows, M], what a masked language model predicts; None for everything.
+        state: the pass.
+    """
+    values: dict[str, Tensor] = {INPUT: x, TARGETS: positions}
     for node in network.nodes:
         inputs = [values[name] for name in node.inputs]
         values[node.name] = OPERATIONS[node.op](node, inputs, state)

@@ -33,12 +33,6 @@ def _position_embedding(node: Node, inputs: list[Any], named: Named) -> Any:
     return layers.Add(**named("_added"))([x, table(places)])
 
 
-def _first_token(node: Node, inputs: list[Any], named: Named) -> Any:
-    x = inputs[0]
-    first = layers.Cropping1D((0, x.shape[1] - 1), **named("_cropped"))(x)
-    return layers.Flatten(**named())(first)
-
-
 def _layer_norm(node: Node, inputs: list[Any], named: Named) -> Any:
     return layers.LayerNormalization(epsilon=node.attributes["eps"], **named())(inputs[0])
 
@@ -66,7 +60,7 @@ LAYERS: dict[str, Layer] = {
     "tokens": lambda node, inputs, named: layers.Reshape(node.shape, **named())(inputs[0]),
     "class_token": _class_token,
     "position_embedding": _position_embedding,
-    "first_token": _first_token,
+    "first_token": lambda node, inputs, named: inputs[0][:, 0],
     "layer_norm": _layer_norm,
     "gelu": _gelu,
     "attention": _attention,

@@ -17,7 +17,9 @@ import tensorflow as tf
 from paribus.adapter import Task
 from paribus.architectures import Network
 from paribus.backends.tensorflow.inputs import Layout, prepare
-from paribus.backends.tensorflow.ops import Pass, run
+from paribus.backends.tensorflow.losses import right, row_losses
+from paribus.backends.tensorflow.ops import run
+from paribus.backends.tensorflow.passes import Pass
 from paribus.optimizers import RULES
 
 Tensor = Any
@@ -32,6 +34,15 @@ class Inputs(NamedTuple):
     factors: Tensor
 
 
+class Targets(NamedTuple):
+    """As ``plan.Targets``, with ``counted`` [b, M] bool for its counts; without any, of width 0."""
+
+    tokens: Tensor
+    positions: Tensor
+    labels: Tensor
+    counted: Tensor
+
+
 class Batches(NamedTuple):
     """Shards as ``TrainPlan`` has them, with leading axes [K, S], [S] or none.
 
@@ -42,10 +53,12 @@ class Batches(NamedTuple):
     counts: Tensor
     weights: Tensor
     draws: Tensor
+    targets: Targets
 
     def at(self, index: Tensor) -> Batches:
         """Return the entry ``index`` of the leading axis."""
-        return Batches(*(tensor[index] for tensor in self))
+        found: Batches = tf.nest.map_structure(lambda tensor: tensor[index], self)
+        return found
 
 
 class Gradient(NamedTuple):
@@ -115,22 +128,21 @@ class Steps:
         return one
 
     def evaluate(self, layout: Layout) -> Callable[..., Any]:
-        """Return the sums: (inputs, indices [M, b], counts [M]) → (loss float64, correct int64)."""
+        """Return the sums: (inputs, indices [M, b], counts [M], targets) → (loss, correct)."""
+        objective, smoothing = self.network.objective, self.task.label_smoothing
 
-        def sums(inputs: Inputs, indices: Tensor, counts: Tensor) -> Any:
+        def sums(inputs: Inputs, indices: Tensor, counts: Tensor, targets: Targets) -> Any:
             state = self._pass(self._values(), training=False)
 
             def body(batch: Tensor, loss: Tensor, correct: Tensor) -> Any:
-                labels = tf.gather(inputs.y, indices[batch])
-                logits = self._forward(inputs, indices[batch], None, layout, state)
-                real = tf.range(tf.shape(labels)[0]) < counts[batch]
-                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+                rows = indices[batch]
+                some = tf.nest.map_structure(lambda tensor: tensor[batch], targets)
+                outputs = self._forward(inputs, rows, None, some, layout, state)
+                labels, counted = self._labels(inputs, rows, some, layout)
+                real = tf.range(tf.shape(rows)[0]) < counts[batch]
+                losses = row_losses(objective, outputs, labels, counted, smoothing)
                 losses = tf.where(real, tf.cast(losses, tf.float64), 0.0)
-                # tf.argmax leaves open which of equal logits it takes; the first is the rule.
-                best = tf.equal(logits, tf.reduce_max(logits, 1, keepdims=True))
-                classes = tf.range(logits.shape[1], dtype=labels.dtype)
-                first = tf.reduce_min(tf.where(best, classes, logits.shape[1]), 1)
-                hits = tf.cast(real & tf.equal(first, labels), tf.int64)
+                hits = tf.where(real, right(objective, outputs, labels, counted), 0)
                 return batch + 1, loss + tf.reduce_sum(losses), correct + tf.reduce_sum(hits)
 
             start = (0, tf.zeros((), tf.float64), tf.zeros((), tf.int64))
@@ -142,11 +154,11 @@ class Steps:
         return sums
 
     def logits(self, layout: Layout, training: bool) -> Callable[..., Any]:
-        """Return one batch's logits: (inputs, indices [n]) → [n, C]."""
+        """Return one batch's outputs: (inputs, indices [n], targets) → [n, C] or [n, M, C]."""
 
-        def batch(inputs: Inputs, indices: Tensor) -> Tensor:
+        def batch(inputs: Inputs, indices: Tensor, targets: Targets) -> Tensor:
             state = self._pass(self._values(), training)
-            return self._forward(inputs, indices, None, layout, state)
+            return self._forward(inputs, indices, None, targets, layout, state)
 
         return batch
 
@@ -154,15 +166,38 @@ class Steps:
         return {name: variable.read_value() for name, variable in self.variables.items()}
 
     def _pass(self, values: Mapping[str, Tensor], training: bool) -> Pass:
-        return Pass(values, training, self.task.frozen_norms(self.network), self.products)
+        frozen = self.task.frozen_norms(self.network)
+        return Pass(values, training, frozen, self.dtype, self.products)
 
     def _forward(
-        self, inputs: Inputs, indices: Tensor, draws: Tensor | None, layout: Layout, state: Pass
+        self,
+        inputs: Inputs,
+        indices: Tensor,
+        draws: Tensor | None,
+        targets: Targets,
+        layout: Layout,
+        state: Pass,
     ) -> Tensor:
-        rows = tf.gather(inputs.x, indices)
-        x = prepare(rows, layout, draws, inputs.factors, self.dtype)
+        positions = None
+        if layout.predicted:
+            x = tf.cast(tf.ensure_shape(targets.tokens, (None, layout.tokens)), tf.int64)
+            positions = tf.ensure_shape(targets.positions, (None, layout.predicted))
+        else:
+            x = prepare(tf.gather(inputs.x, indices), layout, draws, inputs.factors, self.dtype)
         # The loss is computed in the parameters' dtype whatever the products are.
-        return tf.cast(run(self.network, x, state), self.dtype)
+        return tf.cast(run(self.network, x, positions, state), self.dtype)
+
+    def _labels(
+        self, inputs: Inputs, indices: Tensor, targets: Targets, layout: Layout
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return labels, and which predictions count where not all do; see ``losses``."""
+        if layout.predicted:
+            return targets.labels, targets.counted
+        if self.network.objective == "causal_lm":
+            assert layout.tokens is not None
+            rows = tf.gather(inputs.x, indices)
+            return tf.cast(rows[:, 1 : layout.tokens + 1], tf.int64), None
+        return tf.gather(inputs.y, indices), None
 
     def _shard(
         self,
@@ -173,17 +208,25 @@ class Steps:
     ) -> Gradient:
         if self.sliced:
             count = batch.counts
-            batch = Batches(batch.indices[:count], count, batch.weights[:count],
-                            batch.draws[:count])  # fmt: skip
+            rest = (batch.indices, batch.weights, batch.draws, batch.targets)
+            indices, weights, draws, targets = tf.nest.map_structure(lambda t: t[:count], rest)
+            batch = Batches(indices, count, weights, draws, targets)
         free = [values[name] for name in self.task.trainable]
         state = self._pass(values, training=True)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(free)
-            logits = self._forward(inputs, batch.indices, batch.draws, layout, state)
-            labels = tf.gather(inputs.y, batch.indices)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            outputs = self._forward(
+                inputs, batch.indices, batch.draws, batch.targets, layout, state
+            )
+            labels, counted = self._labels(inputs, batch.indices, batch.targets, layout)
+            losses = row_losses(
+                self.network.objective, outputs, labels, counted, self.task.label_smoothing
+            )
             loss = tf.reduce_sum(batch.weights * losses)
-        return Gradient(loss, tape.gradient(loss, free), state.statistics)
+        # Of a table that is looked up TensorFlow returns the rows that were; one update rule wants
+        # all, the same token's added up.
+        gradients = [tf.convert_to_tensor(found) for found in tape.gradient(loss, free)]
+        return Gradient(loss, gradients, state.statistics)
 
     def _summed(
         self,

@@ -30,7 +30,9 @@ class TorchBackend(Backend):
         operations=frozenset(
             ("conv2d", "batch_norm", "linear", "relu", "relu6", "tanh", "max_pool2d",
              "global_avg_pool", "adaptive_avg_pool2d", "flatten", "add", "tokens", "class_token",
-             "position_embedding", "first_token", "layer_norm", "gelu", "attention")
+             "position_embedding", "first_token", "layer_norm", "gelu", "attention",
+             "token_embedding", "segment_embedding", "token_positions", "dot_product_attention",
+             "mean_tokens", "last_token", "predicted_tokens", "shared_linear")
         ),
         rules=frozenset(RULES),
         precisions=frozenset(("float32", "float64", "bfloat16")),

@@ -1,4 +1,4 @@
-"""Stored examples on the device, and the network inputs that a plan makes of them.
+"""Stored examples on the device, and the network inputs and labels that a plan makes of them.
 
 Examples stay as they came (uint8 images are a quarter of their float32 size) and channels last: a
 row is then one piece of memory to gather, a crop window is made by indexing alone, hence exact,
@@ -18,12 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from paribus.adapter import Array
-from paribus.plan import Augmentation, Preprocess, center
+from paribus.architectures import LANGUAGE, Objective
+from paribus.errors import DataError
+from paribus.plan import EvalPlan, TrainPlan, center
 
 
 @dataclass(frozen=True)
 class Examples:
-    """A dataset handle: x as stored, [N, H, W, C] or [N, features]; y int64 [N] or None."""
+    """A dataset handle: x and y as they were put (see ``paribus.adapter.Session.put``)."""
 
     x: Tensor
     y: Tensor | None
@@ -39,25 +41,27 @@ class Batches:
 
     Args:
         examples: the dataset handle.
-        indices: int64 [..., b] rows of it.
-        preprocess, augmentation: the plan's.
-        dtype: of the inputs.
+        plan: says which rows of it, and what becomes of them.
+        objective: says what their labels are.
+        dtype: of inputs and of labels that are no class numbers.
         channels_last: memory order of image inputs; their shape is [b, C, H, W] either way.
     """
 
     def __init__(
         self,
         examples: Examples,
-        indices: npt.NDArray[np.int64],
-        preprocess: Preprocess,
-        augmentation: Augmentation | None,
+        plan: TrainPlan | EvalPlan,
+        objective: Objective,
         dtype: torch.dtype,
         channels_last: bool,
     ) -> None:
         self._x, self._dtype, self._channels_last = examples.x, dtype, channels_last
+        self._objective = objective
+        preprocess, augmentation = plan.preprocess, getattr(plan, "augmentation", None)
         device = examples.x.device
         self._scale = self._constant(preprocess.scale, 1.0)
         self._shift = self._constant(preprocess.shift, 0.0)
+        self._length = preprocess.length
         stored = cast(tuple[int, int], tuple(examples.x.shape[1:3]))
         self._pad: tuple[int, ...] | None = None
         self._augmented = augmentation is not None and examples.x.ndim == 4
@@ -79,18 +83,34 @@ class Batches:
             # Padding by a negative number cuts: one call for windows inside and outside.
             self._pad = (0, 0, -left, left + width - stored[1], -top, top + height - stored[0])
         # Everything that says which numbers to read goes over in one transfer.
-        self._draws = tensor(np.stack([indices, *draws]), device)
-        self.labels = None if examples.y is None else examples.y[self._draws[0]]
+        self._draws = tensor(np.stack([plan.indices, *draws]), device)
+        self._labels: Tensor | None = None
+        if examples.y is not None and objective not in LANGUAGE:
+            self._labels = examples.y[self._draws[0]]
+        self._targets: tuple[Tensor, ...] | None = None
+        if plan.targets is not None:
+            t = plan.targets
+            places = np.arange(t.positions.shape[-1])
+            counted = places < t.counts[..., None]
+            arrays: tuple[Array, ...] = (t.tokens, t.positions, t.labels, counted)
+            self._targets = tuple(tensor(array, device) for array in arrays)
 
     def inputs(self, *at: int | slice) -> Tensor:
-        """Return network inputs for the rows at ``indices[at]``: [b, C, H, W] or [b, features]."""
+        """Return network inputs for the rows at ``indices[at]``.
+
+        They are [b, C, H, W], [b, features], or token numbers [b, T] or [b, T, 2], int64.
+        """
         draws = self._draws[(slice(None), *at)]
+        if self._targets is not None:
+            return self._targets[0][at].long()
         if self._augmented:
             x = self._window(draws)
         else:
             x = self._x.index_select(0, draws[0])
             if self._pad is not None:
                 x = F.pad(x, self._pad)
+        if x.dtype == torch.int32:
+            return (x if self._length is None else x[:, : self._length]).long()
         # The gathered rows are ours, so the arithmetic is in place.
         x = x.to(self._dtype)
         if self._scale is not None:
@@ -101,6 +121,27 @@ class Batches:
             return x
         x = x.permute(0, 3, 1, 2)
         return x if self._channels_last else x.contiguous()
+
+    def positions(self, *at: int | slice) -> Tensor | None:
+        """Return what is predicted, int64 [b, M]; None for everything."""
+        return None if self._targets is None else self._targets[1][at]
+
+    def labels(self, *at: int | slice) -> tuple[Tensor, Tensor | None]:
+        """Return labels, and which predictions count where not all do; see ``losses``.
+
+        Raises:
+            DataError: the examples were put without labels that the objective needs.
+        """
+        if self._targets is not None:
+            return self._targets[2][at], self._targets[3][at]
+        if self._objective == "causal_lm" and self._length is not None:
+            rows = self._x.index_select(0, self._draws[(0, *at)])
+            return rows[:, 1 : self._length + 1].long(), None
+        if self._labels is None:
+            raise DataError(
+                "training and evaluation need labels (or targets), but this data was put without"
+            )
+        return self._labels[at], None
 
     def _window(self, draws: Tensor) -> Tensor:
         rows, top, left, horizontal, vertical = draws.unsqueeze(-1)

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paribus import weights
@@ -25,9 +24,11 @@ from paribus.architectures import Network
 from paribus.backends.torch import settings
 from paribus.backends.torch.batches import Batches, Examples, tensor
 from paribus.backends.torch.flat import Flat
+from paribus.backends.torch.losses import right, row_losses
 from paribus.backends.torch.models import Model
 from paribus.backends.torch.placed import Placed
-from paribus.errors import DataError, Unsupported, WeightsError
+from paribus.belongings import NOTHING, Belongings
+from paribus.errors import Unsupported, WeightsError
 from paribus.optimizers import RULES
 from paribus.plan import EvalPlan, StepResults, Sums, TrainPlan
 
@@ -115,9 +116,10 @@ class TorchSession(Session):
             for slot, views in self._flat.slots.items()
         }
 
-    def put(self, x: Array, y: npt.NDArray[np.int64] | None) -> Examples:
+    def put(self, x: Array, y: Array | None) -> Examples:
         """Place examples; on the CPU the arrays' own memory is used where it can be."""
-        labels = None if y is None else tensor(y.astype(np.int64, copy=False), self._device)
+        dtype = _NUMPY[self._dtype] if self._network.objective == "regression" else np.int64
+        labels = None if y is None else tensor(y.astype(dtype, copy=False), self._device)
         return Examples(tensor(x, self._device), labels)
 
     def train_steps(self, handle: Examples, plan: TrainPlan) -> Steps:
@@ -139,23 +141,26 @@ class TorchSession(Session):
 
     def evaluate(self, handle: Examples, plan: EvalPlan) -> Sums:
         """Return sums; the losses are added up in float64 on the host."""
-        losses, correct = [], []
-        for logits, labels in self._logits(handle, plan, training=False):
-            if labels is None:
-                raise DataError("evaluation needs labels, but this data was put without any")
-            losses.append(F.cross_entropy(logits, labels, reduction="none"))
-            correct.append((logits.argmax(dim=1) == labels).sum())
+        objective, losses, correct, predictions = self._network.objective, [], [], 0
+        for batches, at, outputs in self._outputs(handle, plan, training=False):
+            labels, counted = batches.labels(*at)
+            losses.append(self._losses(outputs, labels, counted))
+            correct.append(right(objective, outputs, labels, counted))
+            predictions += labels.numel() if objective == "causal_lm" else len(labels)
+        if plan.targets is not None:
+            real = np.arange(plan.indices.shape[1]) < plan.counts[:, None]
+            predictions = int(plan.targets.counts[real].sum())
         total = torch.cat(losses).cpu().numpy().astype(np.float64)
-        return Sums(float(total.sum()), int(torch.stack(correct).sum()), len(total))
+        return Sums(float(total.sum()), int(torch.stack(correct).sum()), predictions)
 
     def predict(self, handle: Examples, plan: EvalPlan) -> Array:
         """Return logits in evaluation mode."""
-        return _array(torch.cat([x for x, _ in self._logits(handle, plan, training=False)]))
+        return _array(torch.cat([x for *_, x in self._outputs(handle, plan, training=False)]))
 
     def forward(self, handle: Examples, plan: EvalPlan, *, training: bool) -> Array:
         """Return logits; in training mode each batch is normalised by itself."""
         with self._placed.unchanged():
-            return _array(torch.cat([x for x, _ in self._logits(handle, plan, training)]))
+            return _array(torch.cat([x for *_, x in self._outputs(handle, plan, training)]))
 
     def gradients(self, handle: Examples, plan: TrainPlan) -> tuple[float, dict[str, Array]]:
         """Return loss and gradients of the first step."""
@@ -169,9 +174,9 @@ class TorchSession(Session):
         """Return a copy of the plain module, in evaluation mode, every parameter free."""
         return self._placed.copy()
 
-    def save_native(self, folder: Path) -> Path:
+    def save_native(self, folder: Path, belongings: Belongings = NOTHING) -> Path:
         """Write the native module's files."""
-        return self._model.save(self.native(), folder)
+        return self._model.save(self.native(), folder, belongings)
 
     def close(self) -> None:
         """Free the memory."""
@@ -183,8 +188,6 @@ class TorchSession(Session):
 
     def _prepare(self, handle: Examples, plan: TrainPlan) -> tuple[Batches, Tensor, Tensor]:
         """Move a plan over: its batches, the rows' weights and room for the rows' losses."""
-        if handle.y is None:
-            raise DataError("training needs labels, but this data was put without any")
         if self._placed.pointwise and bool((plan.counts == 1).any()):
             raise Unsupported(
                 f"a shard of one example: {self._placed.pointwise[0]!r} sees one value per "
@@ -192,8 +195,7 @@ class TorchSession(Session):
                 "of shards that leaves no single example, or larger images"
             )
         self._placed.mode(training=True)
-        batches = Batches(handle, plan.indices, plan.preprocess, plan.augmentation, self._dtype,
-                          self._channels_last)  # fmt: skip
+        batches = self._batches(handle, plan)
         row_weights = tensor(plan.weights.astype(_NUMPY[self._dtype]), self._device)
         losses = torch.zeros(plan.indices.shape, dtype=self._dtype, device=self._device)
         return batches, row_weights, losses
@@ -203,35 +205,41 @@ class TorchSession(Session):
     ) -> None:
         """Leave a step's summed gradient in the flat buffer and its rows' losses in ``losses``."""
         self._flat.gradient.zero_()
-        assert batches.labels is not None
         for shard, count in enumerate(plan.counts[step].tolist()):
             at = (step, shard, slice(count))
-            logits = self._forward(batches.inputs(*at))
-            rows = F.cross_entropy(logits, batches.labels[at], reduction="none")
+            outputs = self._forward(batches.inputs(*at), batches.positions(*at))
+            rows = self._losses(outputs, *batches.labels(*at))
             torch.autograd.backward(rows, row_weights[at])
             losses[at] = rows.detach()
+
+    def _losses(self, outputs: Tensor, labels: Tensor, counted: Tensor | None) -> Tensor:
+        objective, smoothing = self._network.objective, self._task.label_smoothing
+        return row_losses(objective, outputs, labels, counted, smoothing)
+
+    def _batches(self, handle: Examples, plan: TrainPlan | EvalPlan) -> Batches:
+        objective = self._network.objective
+        return Batches(handle, plan, objective, self._dtype, self._channels_last)
 
     def _computing(self, rows: int) -> AbstractContextManager[None]:
         return settings.applied(self._numerics, self._device, rows * self._multiplications)
 
-    def _forward(self, x: Tensor) -> Tensor:
+    def _forward(self, x: Tensor, positions: Tensor | None) -> Tensor:
         if not self._bfloat16:
-            return self._model.logits(self._placed.module, x)
+            return self._model.logits(self._placed.module, x, positions)
         with torch.autocast(self._device.type, torch.bfloat16):
-            return self._model.logits(self._placed.module, x).float()
+            return self._model.logits(self._placed.module, x, positions).float()
 
-    def _logits(
+    def _outputs(
         self, handle: Examples, plan: EvalPlan, training: bool
-    ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Yield logits and labels of each batch's real rows, without gradients."""
+    ) -> Iterator[tuple[Batches, tuple[int, slice], Tensor]]:
+        """Yield where each batch's real rows are and their outputs, without gradients."""
         self._placed.mode(training)
-        batches = Batches(handle, plan.indices, plan.preprocess, None, self._dtype,
-                          self._channels_last)  # fmt: skip
+        batches = self._batches(handle, plan)
         for batch, count in enumerate(plan.counts.tolist()):
             at = (batch, slice(count))
             with torch.no_grad(), self._computing(count):
-                logits = self._forward(batches.inputs(*at))
-            yield logits, None if batches.labels is None else batches.labels[at]
+                outputs = self._forward(batches.inputs(*at), batches.positions(*at))
+            yield batches, at, outputs
 
 
 def _array(value: Tensor) -> Array:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from paribus.architectures import Node
-from paribus.backends.torch import tokens
+from paribus.backends.torch import texts, tokens
 
 
 class Add(nn.Module):
@@ -76,6 +76,8 @@ def _batch_norm(node: Node) -> nn.Module:
 
 def _linear(node: Node) -> nn.Module:
     bias = bool(node.size("bias"))
+    if node.size("transposed"):
+        return texts.TransposedLinear(node.size("in_features"), node.size("out_features"), bias)
     return nn.Linear(node.size("in_features"), node.size("out_features"), bias=bias)
 
 
@@ -98,4 +100,5 @@ OPERATIONS: dict[str, Callable[[Node], nn.Module]] = {
     "flatten": lambda node: nn.Flatten(),
     "add": lambda node: Add(),
     **tokens.OPERATIONS,
+    **texts.OPERATIONS,
 }

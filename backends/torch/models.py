@@ -13,13 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from paribus.architectures import INPUT, Network
+from paribus.architectures import INPUT, TARGETS, Network
 from paribus.architectures.vit import sizes
 from paribus.backends.torch.layers import OPERATIONS
+from paribus.belongings import Belongings
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,19 @@ class Model:
         module: on the meta device, without values.
         names: canonical tensor name → names in the module's state dict: mostly one; where a model
             keeps as several what is one tensor, those that make it up along the first axis.
-        logits: ``(module, inputs)`` → logits [b, C]; inputs are [b, C, H, W] or [b, features].
-        save: ``(module, folder)`` → path of what the framework's users expect.
+        logits: ``(module, inputs, positions)`` → outputs [b, C], or [b, M, C] of language models;
+            inputs are [b, C, H, W], [b, features], or token numbers [b, T] or [b, T, 2]; positions
+            int64 [b, M] are what a masked language model predicts, None for all.
+        save: ``(module, folder, belongings)`` → path of what the framework's users expect.
+        prepare: called once the module has memory: makes parameters one again that are shared, and
+            fills what a module computes when it is built with memory.
     """
 
     module: nn.Module
     names: Mapping[str, tuple[str, ...]]
-    logits: Callable[[nn.Module, Tensor], Tensor]
-    save: Callable[[nn.Module, Path], Path]
+    logits: Callable[[nn.Module, Tensor, Tensor | None], Tensor]
+    save: Callable[[nn.Module, Path, Belongings], Path]
+    prepare: Callable[[nn.Module], None] = lambda module: None
 
 
 class GraphModule(nn.Module):
@@ -45,7 +52,7 @@ class GraphModule(nn.Module):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self._inputs = [(node.name, node.inputs) for node in network.nodes]
+        self._inputs = [(node.name, node.inputs, node.shares) for node in network.nodes]
         last = {source: node.name for node in network.nodes for source in node.inputs}
         # What a node is the last to read is dropped after it, so that an evaluation holds no more
         # than a hand-written forward pass would.
@@ -53,7 +60,8 @@ class GraphModule(nn.Module):
             node.name: [source for source in set(node.inputs) if last[source] == node.name]
             for node in network.nodes
         }
-        for node in network.nodes:
+        # A node may be called like the folder of another: it comes first, as the parent.
+        for node in sorted(network.nodes, key=lambda node: node.name.count(".")):
             parent: nn.Module = self
             *path, leaf = node.name.split(".")
             for part in path:
@@ -62,12 +70,14 @@ class GraphModule(nn.Module):
                 parent = parent.get_submodule(part)
             parent.add_module(leaf, OPERATIONS[node.op](node))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the last node's output for inputs [b, C, H, W] or [b, features]."""
-        values = {INPUT: x}
+    def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Return the last node's output; see ``Model.logits``."""
+        values: dict[str, Any] = {INPUT: x, TARGETS: positions}
         output = x
-        for name, inputs in self._inputs:
-            output = self.get_submodule(name)(*(values[source] for source in inputs))
+        for name, inputs, shares in self._inputs:
+            given = [values[source] for source in inputs]
+            given += [self.get_parameter(shares)] if shares else []
+            output = self.get_submodule(name)(*given)
             for source in self._done[name]:
                 del values[source]
             values[name] = output
@@ -80,6 +90,7 @@ def build(network: Network) -> Model:
         module, names = _published(network), _published_names(network)
         if module is None:
             module, names = GraphModule(network), graph_names(network)
+            return Model(module, names, graph_outputs, save_state_dict)
     return Model(module, names, _call, save_state_dict)
 
 
@@ -99,7 +110,7 @@ def graph_names(network: Network) -> dict[str, tuple[str, ...]]:
     }
 
 
-def save_state_dict(module: nn.Module, folder: Path) -> Path:
+def save_state_dict(module: nn.Module, folder: Path, belongings: Belongings) -> Path:
     """Write ``model.safetensors``, a state dict that the plain module loads with strict=True."""
     from safetensors.torch import save_file
 
@@ -180,6 +191,12 @@ PUBLISHED: tuple[tuple[str, Callable[[Network], nn.Module | None]], ...] = (
 )
 
 
-def _call(module: nn.Module, x: Tensor) -> Tensor:
+def _call(module: nn.Module, x: Tensor, positions: Tensor | None) -> Tensor:
     logits: Tensor = module(x)
     return logits
+
+
+def graph_outputs(module: nn.Module, x: Tensor, positions: Tensor | None) -> Tensor:
+    """Return a ``GraphModule``'s outputs."""
+    outputs: Tensor = module(x, positions)
+    return outputs

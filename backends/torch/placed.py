@@ -42,6 +42,7 @@ class Placed:
         channels_last: bool,
     ) -> None:
         module = model.module.to(dtype).to_empty(device=device)
+        model.prepare(module)
         if channels_last:
             module = module.to(memory_format=torch.channels_last)
         self.module: nn.Module = module.eval().requires_grad_(False)

@@ -24,6 +24,8 @@ WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 # one core busy, because they wait for each other after every small operation; at 33 million they
 # are 2 × as fast.
 FEW = 8_000_000
+# What multiplies; tables of learned tokens are added or looked up.
+PRODUCTS = frozenset(("conv2d", "linear", "attention"))
 
 
 def prepare(numerics: Numerics, device: torch.device) -> None:
@@ -36,12 +38,13 @@ def prepare(numerics: Numerics, device: torch.device) -> None:
 
 def multiplications(network: Network) -> int:
     """Return the multiply-adds of a forward pass of one example in convolutions and products."""
-    return sum(
-        prod(tensor.shape) * prod(network.node[tensor.node].shape) // tensor.shape[0]
+    shared = {node.shares: node.shape[0] for node in network.nodes if node.shares}
+    products = sum(
+        prod(tensor.shape) * prod(node.shape) // node.shape[-1 if len(node.shape) < 3 else 0]
         for tensor in network.tensors.values()
-        # A table of learned tokens is added, not multiplied; its first axis has length 1.
-        if tensor.role == "weight" and tensor.shape[0] > 1
+        if tensor.role == "weight" and (node := network.node[tensor.node]).op in PRODUCTS
     )
+    return products + sum(prod(network.tensors[name].shape) * rows for name, rows in shared.items())
 
 
 @contextmanager

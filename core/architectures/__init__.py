@@ -7,23 +7,36 @@ from typing import Annotated, Any, Union, get_args
 
 from pydantic import Field, TypeAdapter
 
+from paribus.architectures.bert import BERT
 from paribus.architectures.cnn import CNN
+from paribus.architectures.gpt2 import GPT2
 from paribus.architectures.mlp import MLP
 from paribus.architectures.mobilenet import MobileNetV2
-from paribus.architectures.network import HEAD, INPUT, Initializer, Network, Node, Shape, Tensor
+from paribus.architectures.network import (
+    HEAD,
+    INPUT,
+    LANGUAGE,
+    TARGETS,
+    Initializer,
+    Network,
+    Node,
+    Objective,
+    Shape,
+    Tensor,
+)
 from paribus.architectures.parameters import Parameters
 from paribus.architectures.resnet import ResNet
 from paribus.architectures.vgg import VGG
 from paribus.architectures.vit import PublishedViT, ViT
 
 ModelSection = Annotated[
-    Union[MLP, CNN, ResNet, VGG, MobileNetV2, PublishedViT, ViT],  # noqa: UP007
+    Union[MLP, CNN, ResNet, VGG, MobileNetV2, PublishedViT, ViT, BERT, GPT2],  # noqa: UP007
     Field(discriminator="architecture"),
 ]
 
 ARCHITECTURES: dict[str, type[Parameters]] = {
     name: section
-    for section in (MLP, CNN, ResNet, VGG, MobileNetV2, PublishedViT, ViT)
+    for section in (MLP, CNN, ResNet, VGG, MobileNetV2, PublishedViT, ViT, BERT, GPT2)
     for name in get_args(section.model_fields["architecture"].annotation)
 }
 
@@ -31,21 +44,28 @@ _SECTION: TypeAdapter[Parameters] = TypeAdapter(ModelSection)
 
 
 def build(
-    architecture: str, parameters: Mapping[str, Any], input_shape: Shape, classes: int
+    architecture: str,
+    parameters: Mapping[str, Any],
+    input_shape: Shape,
+    classes: int,
+    objective: Objective = "classification",
 ) -> Network:
-    """Rebuild a network from its JSON description; the inverse of reading its four fields."""
+    """Rebuild a network from its JSON description; the inverse of reading its five fields."""
     section = _SECTION.validate_python({"architecture": architecture, **parameters})
-    return section.network(tuple(input_shape), classes)
+    return section.network(tuple(input_shape), classes, objective)
 
 
 __all__ = [
     "ARCHITECTURES",
     "HEAD",
     "INPUT",
+    "LANGUAGE",
+    "TARGETS",
     "Initializer",
     "ModelSection",
     "Network",
     "Node",
+    "Objective",
     "Parameters",
     "Shape",
     "Tensor",

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any, Literal
 
-from paribus.architectures.network import INPUT, Initializer, Network, Node, Shape, Tensor
+from paribus.architectures.network import (
+    INPUT,
+    TARGETS,
+    Initializer,
+    Network,
+    Node,
+    Objective,
+    Shape,
+    Tensor,
+)
 from paribus.errors import SpecError
 
 
@@ -17,13 +26,16 @@ class Builder:
     where the input is too small for the operation.
     """
 
-    def __init__(self, architecture: str, input_shape: Shape) -> None:
+    def __init__(
+        self, architecture: str, input_shape: Shape, objective: Objective = "classification"
+    ) -> None:
         self.architecture = architecture
         self.input_shape = input_shape
+        self.objective = objective
         self.stage = ""
         self._nodes: list[Node] = []
         self._tensors: dict[str, Tensor] = {}
-        self._shapes: dict[str, Shape] = {INPUT: input_shape}
+        self._shapes: dict[str, Shape] = {INPUT: input_shape, TARGETS: ()}
 
     def shape(self, node: str) -> Shape:
         """Return the output shape of a node for one example."""
@@ -76,14 +88,17 @@ class Builder:
         *,
         weight: Initializer,
         bias: Initializer | None,
+        transposed: bool = False,
     ) -> str:
         """Add a fully connected layer over the last axis of a vector or of tokens."""
         *tokens, features = self.shape(source)
         if len(tokens) > 1:
             raise ValueError(f"{name}: flatten {self.shape(source)} first")
         self._add(name, "linear", (source,), (*tokens, out_features), in_features=features,
-                  out_features=out_features, bias=int(bias is not None))  # fmt: skip
-        self._tensor(name, "weight", (out_features, features), "weight", weight)
+                  out_features=out_features, bias=int(bias is not None),
+                  transposed=int(transposed))  # fmt: skip
+        shape = (features, out_features) if transposed else (out_features, features)
+        self._tensor(name, "weight", shape, "weight", weight)
         if bias is not None:
             self._tensor(name, "bias", (out_features,), "bias", bias)
         return name
@@ -128,7 +143,7 @@ class Builder:
     def build(self, parameters: Mapping[str, Any], classes: int) -> Network:
         """Return the finished network."""
         return Network(self.architecture, dict(parameters), self.input_shape, classes,
-                       tuple(self._nodes), dict(self._tensors))  # fmt: skip
+                       tuple(self._nodes), dict(self._tensors), self.objective)  # fmt: skip
 
     def _image(self, source: str, name: str) -> tuple[int, int, int]:
         shape = self.shape(source)
@@ -153,13 +168,19 @@ class Builder:
         return out
 
     def _add(
-        self, name: str, op: str, inputs: tuple[str, ...], shape: Shape, **attributes: float
+        self,
+        name: str,
+        op: str,
+        inputs: tuple[str, ...],
+        shape: Shape,
+        shares: str = "",
+        **attributes: float,
     ) -> None:
         if name in self._shapes:
             raise ValueError(f"two nodes are called {name!r}")
         if not self.stage:
             raise ValueError(f"{name!r} belongs to no stage")
-        self._nodes.append(Node(name, op, inputs, self.stage, shape, attributes))
+        self._nodes.append(Node(name, op, inputs, self.stage, shape, attributes, shares))
         self._shapes[name] = shape
 
     def _tensor(

@@ -13,7 +13,7 @@ from paribus.architectures.initializers import (
     kaiming_uniform,
     zeros,
 )
-from paribus.architectures.network import HEAD, INPUT, Network, Shape
+from paribus.architectures.network import HEAD, INPUT, Network, Objective, Shape
 from paribus.architectures.parameters import Parameters
 
 
@@ -35,9 +35,9 @@ class CNN(Parameters):
     )
     hidden: int = Field(default=0, ge=0, le=65536, description="Width before the head; 0: none.")
 
-    def network(self, input_shape: Shape, classes: int) -> Network:
+    def _network(self, input_shape: Shape, classes: int, objective: Objective) -> Network:
         """Build the network; stages are ``block0``, ``block1``, …, ``neck`` and ``head``."""
-        build = Builder(self.architecture, input_shape)
+        build = Builder(self.architecture, input_shape, objective)
         node = INPUT
         for index, width in enumerate(self.channels):
             build.stage = f"block{index}"

@@ -14,7 +14,7 @@ from paribus.architectures.initializers import (
     xavier_uniform,
     zeros,
 )
-from paribus.architectures.network import HEAD, INPUT, Network, Shape
+from paribus.architectures.network import HEAD, INPUT, Network, Objective, Shape
 from paribus.architectures.parameters import Parameters
 
 
@@ -30,9 +30,9 @@ class MLP(Parameters):
     )
     activation: Literal["relu", "tanh"] = "relu"
 
-    def network(self, input_shape: Shape, classes: int) -> Network:
+    def _network(self, input_shape: Shape, classes: int, objective: Objective) -> Network:
         """Build the network; stages are ``hidden0``, ``hidden1``, … and ``head``."""
-        build = Builder(self.architecture, input_shape)
+        build = Builder(self.architecture, input_shape, objective)
         build.stage = "hidden0"
         node, fan = build.flatten("flatten", INPUT), prod(input_shape)
         for index, width in enumerate(self.hidden):

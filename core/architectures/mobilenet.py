@@ -13,7 +13,7 @@ from pydantic import Field
 
 from paribus.architectures.builder import Builder
 from paribus.architectures.initializers import kaiming_normal, normal, zeros
-from paribus.architectures.network import HEAD, INPUT, Network, Shape
+from paribus.architectures.network import HEAD, INPUT, Network, Objective, Shape
 from paribus.architectures.parameters import Dropout, Parameters
 
 # expansion, channels, blocks, stride of the first block
@@ -37,9 +37,9 @@ class MobileNetV2(Parameters):
     )
     dropout: Dropout = 0.0
 
-    def network(self, input_shape: Shape, classes: int) -> Network:
+    def _network(self, input_shape: Shape, classes: int, objective: Objective) -> Network:
         """Build the network; stages are ``stem``, ``block1`` … ``block7``, ``neck``, ``head``."""
-        build = Builder(self.architecture, input_shape)
+        build = Builder(self.architecture, input_shape, objective)
         build.stage = "stem"
         node = _conv_norm(build, "features.0", 0, INPUT, _channels(32 * self.width), 3, stride=2)
         place = 1

@@ -14,7 +14,8 @@ Operations and their attributes (all sizes in elements):
                      training: biased batch variance normalises, unbiased variance n/(n−1) updates
                      running ← (1 − momentum)·running + momentum·batch
                      tensors weight, bias; statistics running_mean, running_var
-    linear           in_features out_features bias(0/1), over the last axis; tensors weight, [bias]
+    linear           in_features out_features bias(0/1), over the last axis; tensors weight, [bias];
+                     transposed(0/1): 1 where the published weight is (in, out)
     relu, relu6, tanh  element-wise; relu6 is min(max(x, 0), 6), with gradient 0 at 0 and at 6
     max_pool2d       kernel stride padding; padding never wins (−∞)
     global_avg_pool  mean over height and width: (C, H, W) → (C,)
@@ -37,6 +38,23 @@ Sequences are (tokens, width):
                      softmax(q·kᵀ / √d)·v; the heads side by side go through out_proj.
                      tensors in_proj_weight (3·width, width), in_proj_bias, out_proj.weight,
                      out_proj.bias, as PyTorch's MultiheadAttention lays them out
+
+A network of texts has token numbers as its input: (tokens,), or (tokens, 2) with each token's
+segment beside it. Its length varies from batch to batch up to ``input_shape``; positions past a
+text's end hold −1, are attended to by none, and reach no output:
+
+    token_embedding  vocabulary width: INPUT → its rows of weight (vocabulary, width); −1 reads as 0
+    segment_embedding  segments width: (x, INPUT) → x plus each token's row of weight
+                     (segments, width); row 0 where INPUT has no segments
+    token_positions  positions width: x plus the first rows of weight (positions, width)
+    dot_product_attention  heads causal(0/1): (q, k, v, INPUT), or (qkv, INPUT) with the three side
+                     by side; per head softmax(q·kᵀ / √d)·v over the tokens that INPUT has, with
+                     ``causal`` over those not later; the heads side by side
+    mean_tokens      (x, INPUT) → mean over the tokens that INPUT has
+    last_token       (x, INPUT) → the last token that INPUT has
+    predicted_tokens  (x, TARGETS) → the tokens at the plan's predicted positions; all of them where
+                     the plan has no targets
+    shared_linear    vocabulary bias(0/1): x·Wᵀ [+ bias] with the tensor W of the node's ``shares``
 """
 
 from __future__ import annotations
@@ -50,9 +68,12 @@ from typing import Any, Literal
 from paribus.errors import SpecError
 
 INPUT = "input"
+TARGETS = "targets"
 HEAD = "head"
 
 Shape = tuple[int, ...]
+Objective = Literal["classification", "regression", "masked_lm", "causal_lm"]
+LANGUAGE: tuple[Objective, ...] = ("masked_lm", "causal_lm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +108,8 @@ class Tensor:
 class Node:
     """One operation; ``name`` is the canonical module name, the prefix of its tensors' names.
 
-    ``shape`` is the output's shape for one example, channels first, without the batch.
+    ``shape`` is the output's shape for one example, channels first, without the batch; of a text
+    it is the longest. ``shares`` names another node's tensor that this one multiplies with.
     """
 
     name: str
@@ -96,6 +118,7 @@ class Node:
     stage: str
     shape: Shape
     attributes: Mapping[str, float] = field(default_factory=dict)
+    shares: str = ""
 
     def size(self, attribute: str) -> int:
         """Return an integer attribute."""
@@ -107,7 +130,9 @@ class Network:
     """An architecture for one input shape and number of classes.
 
     ``parameters`` are the architecture's own (JSON values); together with ``architecture``,
-    ``input_shape`` and ``classes`` they rebuild the same network through ``architectures.build``.
+    ``input_shape``, ``classes`` and ``objective`` they rebuild the same network through
+    ``architectures.build``. ``classes`` are the outputs: of one example, or for language modelling
+    of each predicted token.
     """
 
     architecture: str
@@ -116,6 +141,12 @@ class Network:
     classes: int
     nodes: tuple[Node, ...]
     tensors: Mapping[str, Tensor]
+    objective: Objective = "classification"
+
+    @cached_property
+    def reads_tokens(self) -> bool:
+        """Whether its input is a text's token numbers."""
+        return any(node.op == "token_embedding" for node in self.nodes)
 
     @cached_property
     def stages(self) -> tuple[str, ...]:
@@ -152,6 +183,13 @@ class Network:
                     f"allowed: {allowed}"
                 )
             free = set(self.stages[self.stages.index(stage) :])
-        return tuple(
+        names = tuple(
             name for name, t in self.tensors.items() if t.kind == "parameter" and t.stage in free
         )
+        if not names:
+            raise SpecError(
+                f"freeze = {freeze!r} leaves nothing to train: the head of {self.architecture} "
+                f"for {self.objective} has no tensors of its own; name a stage: "
+                f"{', '.join(self.stages[:-1])}"
+            )
+        return names

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from paribus.architectures.network import Network, Shape
+from paribus.architectures.network import Network, Objective, Shape
+from paribus.errors import SpecError
 
 
 def _no_dropout(probability: float) -> float:
@@ -28,9 +29,17 @@ Dropout = Annotated[
 
 
 class Parameters(BaseModel):
-    """An architecture's parameters, validated; a subclass has a literal ``architecture``."""
+    """An architecture's parameters, validated; a subclass has a literal ``architecture``.
+
+    Attributes:
+        reads: what its input is: ``values`` (images, tables) or ``tokens``.
+        objectives: what it can be trained for.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reads: ClassVar[Literal["values", "tokens"]] = "values"
+    objectives: ClassVar[tuple[Objective, ...]] = ("classification", "regression")
 
     architecture: str
 
@@ -38,10 +47,45 @@ class Parameters(BaseModel):
         """Return the parameters as JSON values, without the architecture's name."""
         return self.model_dump(mode="json", exclude={"architecture"})
 
-    @abstractmethod
-    def network(self, input_shape: Shape, classes: int) -> Network:
-        """Build the network for examples of ``input_shape`` (channels first) and ``classes``.
+    def network(
+        self, input_shape: Shape, classes: int, objective: Objective = "classification"
+    ) -> Network:
+        """Build the network for examples of ``input_shape`` and ``classes`` outputs.
+
+        Args:
+            input_shape: channels first for images, (features,) for tables, (tokens,) for texts.
+            classes: of an example; for language modelling the vocabulary.
+            objective: what it is trained for, which decides about its head.
 
         Raises:
-            SpecError: the input does not fit the architecture.
+            SpecError: the input or the objective does not fit the architecture.
         """
+        if objective not in self.objectives:
+            raise SpecError(
+                f"objective = {objective!r}: model.architecture = {self.architecture!r} cannot be "
+                f"trained for it; allowed: {', '.join(self.objectives)}"
+            )
+        return self._network(tuple(input_shape), classes, objective)
+
+    def of_vocabulary(self, size: int | None) -> Self:
+        """Return the parameters for a tokenizer of ``size`` tokens; None for other data.
+
+        Raises:
+            SpecError: texts for an architecture that reads none or the reverse, or more tokens
+                than the model knows.
+        """
+        if size is None and self.reads == "tokens":
+            raise SpecError(
+                f"model.architecture = {self.architecture!r} reads texts, but the data has none; "
+                "choose a source of texts, or an architecture for images or tables"
+            )
+        if size is not None and self.reads != "tokens":
+            raise SpecError(
+                f"model.architecture = {self.architecture!r} reads images or tables, but the data "
+                "is texts; choose bert or gpt2"
+            )
+        return self
+
+    @abstractmethod
+    def _network(self, input_shape: Shape, classes: int, objective: Objective) -> Network:
+        """Build what ``network`` has found possible."""

@@ -10,7 +10,7 @@ from typing import Literal
 
 from paribus.architectures.builder import Builder
 from paribus.architectures.initializers import fan_in_uniform, kaiming_normal
-from paribus.architectures.network import HEAD, INPUT, Network, Shape
+from paribus.architectures.network import HEAD, INPUT, Network, Objective, Shape
 from paribus.architectures.parameters import Parameters
 
 Name = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
@@ -30,10 +30,10 @@ class ResNet(Parameters):
 
     architecture: Name = "resnet18"
 
-    def network(self, input_shape: Shape, classes: int) -> Network:
+    def _network(self, input_shape: Shape, classes: int, objective: Objective) -> Network:
         """Build the network; stages are ``stem``, ``layer1`` … ``layer4`` and ``head``."""
         depths, bottleneck = DEPTHS[self.architecture]
-        build = Builder(self.architecture, input_shape)
+        build = Builder(self.architecture, input_shape, objective)
         build.stage = "stem"
         node = _conv_norm(build, "conv1", "bn1", INPUT, 64, 7, 2)
         node = build.elementwise("relu", "relu", node)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from paribus.architectures.builder import Builder
 from paribus.architectures.initializers import kaiming_normal, normal, zeros
-from paribus.architectures.network import HEAD, INPUT, Network, Shape
+from paribus.architectures.network import HEAD, INPUT, Network, Objective, Shape
 from paribus.architectures.parameters import Dropout, Parameters
 
 Name = Literal[
@@ -38,10 +38,10 @@ class VGG(Parameters):
     )
     dropout: Dropout = 0.0
 
-    def network(self, input_shape: Shape, classes: int) -> Network:
+    def _network(self, input_shape: Shape, classes: int, objective: Objective) -> Network:
         """Build the network; stages are ``block1`` … ``block5``, ``classifier`` and ``head``."""
         depths = DEPTHS[self.architecture.removesuffix("_bn")]
-        build = Builder(self.architecture, input_shape)
+        build = Builder(self.architecture, input_shape, objective)
         node, place = INPUT, 0
         for block, (depth, width) in enumerate(zip(depths, WIDTHS, strict=True), start=1):
             build.stage = f"block{block}"

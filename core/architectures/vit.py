@@ -15,7 +15,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from paribus.architectures.initializers import normal, xavier_uniform, zeros
-from paribus.architectures.network import HEAD, INPUT, Network, Shape
+from paribus.architectures.network import HEAD, INPUT, Network, Objective, Shape
 from paribus.architectures.parameters import Dropout, Parameters
 from paribus.architectures.tokens import TokenBuilder
 from paribus.errors import SpecError
@@ -51,9 +51,9 @@ class PublishedViT(Parameters):
     architecture: Literal["vit_b_16", "vit_b_32", "vit_l_16"] = "vit_b_16"
     dropout: Dropout = 0.0
 
-    def network(self, input_shape: Shape, classes: int) -> Network:
-        """Build the network; see ``ViT.network``."""
-        return _network(self, PUBLISHED[self.architecture], input_shape, classes)
+    def _network(self, input_shape: Shape, classes: int, objective: Objective) -> Network:
+        """Build the network; see ``ViT``."""
+        return _transformer(self, PUBLISHED[self.architecture], input_shape, classes, objective)
 
 
 class ViT(Parameters):
@@ -79,13 +79,13 @@ class ViT(Parameters):
             )
         return self
 
-    def network(self, input_shape: Shape, classes: int) -> Network:
+    def _network(self, input_shape: Shape, classes: int, objective: Objective) -> Network:
         """Build the network.
 
         Stages are ``patches``, ``layer0``, ``layer1``, …, ``norm`` and ``head``.
         """
         sizes = Sizes(self.patch, self.layers, self.heads, self.hidden, self.mlp, self.gelu)
-        return _network(self, sizes, input_shape, classes)
+        return _transformer(self, sizes, input_shape, classes, objective)
 
 
 def sizes(network: Network) -> Sizes:
@@ -96,8 +96,10 @@ def sizes(network: Network) -> Sizes:
     return Sizes(**{name: network.parameters[name] for name in Sizes.__dataclass_fields__})
 
 
-def _network(section: Parameters, sizes: Sizes, input_shape: Shape, classes: int) -> Network:
-    build = TokenBuilder(section.architecture, input_shape)
+def _transformer(
+    section: Parameters, sizes: Sizes, input_shape: Shape, classes: int, objective: Objective
+) -> Network:
+    build = TokenBuilder(section.architecture, input_shape, objective)
     build.stage = "patches"
     node = _patches(build, sizes)
     for layer in range(sizes.layers):

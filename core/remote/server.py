@@ -18,7 +18,7 @@ from typing import Any
 from paribus import errors, registry
 from paribus.adapter import Session
 from paribus.channel import Closed, claim, receive, send
-from paribus.remote.values import to_eval_plan, to_network, to_task, to_train_plan
+from paribus.remote.values import to_belongings, to_eval_plan, to_network, to_task, to_train_plan
 
 Values = dict[str, Any]
 
@@ -55,7 +55,10 @@ class _Server:
             "export_weights": lambda guest: guest.session.export_weights(),
             "import_optimizer": lambda guest, slots: guest.session.import_optimizer(slots),
             "export_optimizer": lambda guest: guest.session.export_optimizer(),
-            "save_native": lambda guest, folder: str(guest.session.save_native(Path(folder))),
+            "save_native": lambda guest, folder, belongings: str(
+                guest.session.save_native(Path(folder), to_belongings(belongings))
+            ),
+            "free": lambda guest, handle: guest.session.free(guest.handles.pop(handle)),
         }
 
     def answer(self, method: str, arguments: Values) -> tuple[Any, float]:

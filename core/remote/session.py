@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from paribus.adapter import Array, Session, Tensors
+from paribus.belongings import NOTHING, Belongings
 from paribus.errors import Unsupported
 from paribus.plan import EvalPlan, StepResults, Sums, TrainPlan
-from paribus.remote.values import from_plan
+from paribus.remote.values import from_belongings, from_plan
 
 if TYPE_CHECKING:
     from paribus.remote.backend import RemoteBackend
@@ -66,9 +66,13 @@ class RemoteSession(Session):
         """See ``Session``."""
         return dict(self.ask("export_optimizer"))
 
-    def put(self, x: Array, y: npt.NDArray[np.int64] | None) -> int:
+    def put(self, x: Array, y: Array | None) -> int:
         """See ``Session``; the examples are copied to the child once."""
         return int(self.ask("put", x=x, y=y))
+
+    def free(self, handle: int) -> None:
+        """See ``Session``; the child lets go of the examples."""
+        self.ask("free", handle=handle)
 
     def train_steps(self, handle: int, plan: TrainPlan) -> RemotePending:
         """See ``Session``; returns when the child has started the steps."""
@@ -76,8 +80,8 @@ class RemoteSession(Session):
 
     def evaluate(self, handle: int, plan: EvalPlan) -> Sums:
         """See ``Session``."""
-        loss, correct, examples = self.ask("evaluate", handle=handle, plan=from_plan(plan))
-        return Sums(loss, correct, examples)
+        loss, correct, predictions = self.ask("evaluate", handle=handle, plan=from_plan(plan))
+        return Sums(loss, correct, predictions)
 
     def predict(self, handle: int, plan: EvalPlan) -> Array:
         """See ``Session``."""
@@ -104,9 +108,10 @@ class RemoteSession(Session):
             "own; use save_native(folder), or open the backend directly"
         )
 
-    def save_native(self, folder: Path) -> Path:
+    def save_native(self, folder: Path, belongings: Belongings = NOTHING) -> Path:
         """See ``Session``."""
-        return Path(self.ask("save_native", folder=str(folder.absolute())))
+        given = from_belongings(belongings)
+        return Path(self.ask("save_native", folder=str(folder.absolute()), belongings=given))
 
     def close(self) -> None:
         """See ``Session``; the child goes on. A child that is gone has freed everything."""

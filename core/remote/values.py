@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from paribus.adapter import Task
 from paribus.architectures import Network, build
-from paribus.plan import Augmentation, EvalPlan, Preprocess, TrainPlan
+from paribus.belongings import Belongings, ImageProcessing
+from paribus.plan import Augmentation, EvalPlan, Preprocess, Targets, TrainPlan
 
 Values = dict[str, Any]
 
 
 def from_network(network: Network) -> Values:
-    """Return the four fields that rebuild a network."""
+    """Return the five fields that rebuild a network."""
     return {
         "architecture": network.architecture,
         "parameters": dict(network.parameters),
         "input_shape": network.input_shape,
         "classes": network.classes,
+        "objective": network.objective,
     }
 
 
@@ -29,6 +31,7 @@ def to_network(values: Values) -> Network:
         values["parameters"],
         tuple(values["input_shape"]),
         values["classes"],
+        values["objective"],
     )
 
 
@@ -46,7 +49,7 @@ def to_task(values: Values) -> Task:
 def from_plan(plan: TrainPlan | EvalPlan) -> Values:
     """Return a plan's fields, arrays as they are."""
     values = {field.name: getattr(plan, field.name) for field in fields(plan)}
-    for name in ("preprocess", "augmentation"):
+    for name in ("preprocess", "augmentation", "targets"):
         part = values.get(name)
         if part is not None:
             values[name] = {field.name: getattr(part, field.name) for field in fields(part)}
@@ -57,18 +60,41 @@ def to_train_plan(values: Values) -> TrainPlan:
     """Rebuild a training plan."""
     drawn = values["augmentation"]
     augmentation = None if drawn is None else Augmentation(**drawn)
-    rest = {**values, "preprocess": _preprocess(values), "augmentation": augmentation}
-    return TrainPlan(**rest)
+    rest = {"preprocess": _preprocess(values), "targets": _targets(values)}
+    return TrainPlan(**{**values, **rest, "augmentation": augmentation})
 
 
 def to_eval_plan(values: Values) -> EvalPlan:
     """Rebuild an evaluation plan."""
-    return EvalPlan(**{**values, "preprocess": _preprocess(values)})
+    rest = {"preprocess": _preprocess(values), "targets": _targets(values)}
+    return EvalPlan(**{**values, **rest})
 
 
 def _preprocess(values: Values) -> Preprocess:
     given = values["preprocess"]
     crop = given["crop"]
     return Preprocess(
-        tuple(given["scale"]), tuple(given["shift"]), None if crop is None else (crop[0], crop[1])
+        tuple(given["scale"]),
+        tuple(given["shift"]),
+        None if crop is None else (crop[0], crop[1]),
+        given["length"],
     )
+
+
+def _targets(values: Values) -> Targets | None:
+    given = values["targets"]
+    return None if given is None else Targets(**given)
+
+
+def from_belongings(belongings: Belongings) -> Values:
+    """Return the fields of what goes with a model."""
+    return asdict(belongings)
+
+
+def to_belongings(values: Values) -> Belongings:
+    """Rebuild what goes with a model; its lists become tuples again."""
+    given, image = values["image"], None
+    if given is not None:
+        lists = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
+        image = ImageProcessing(**{**given, **lists})
+    return Belongings(**{**values, "class_names": tuple(values["class_names"]), "image": image})

@@ -25,7 +25,7 @@ def test_sums_are_those_of_the_predicted_logits(lab: Lab) -> None:
     sums = session.evaluate(session.put(x, y), plan)
     assert sums.loss == pytest.approx(reference.cross_entropy(logits, y).sum(), rel=1e-12)
     assert sums.correct == int((logits.argmax(axis=1) == y).sum())
-    assert sums.examples == 21
+    assert sums.predictions == 21
 
 
 def test_the_batch_size_does_not_change_a_prediction(lab: Lab) -> None:

@@ -1,0 +1,45 @@
+"""One forward pass: what every operation is given, and the product that several of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import tensorflow as tf
+
+from paribus.architectures import Node
+
+Tensor = Any
+
+
+@dataclass
+class Pass:
+    """One forward pass.
+
+    Attributes:
+        tensors: canonical name → value, in Keras's layouts.
+        training: whether BatchNorm uses the batch's moments.
+        frozen: ``batch_norm`` nodes in evaluation mode whatever ``training`` says.
+        dtype: of the parameters; products: of convolutions and linear layers.
+        statistics: the running statistics after the pass, of the nodes that updated theirs.
+    """
+
+    tensors: Mapping[str, Tensor]
+    training: bool
+    frozen: frozenset[str]
+    dtype: Any
+    products: Any
+    statistics: dict[str, Tensor] = field(default_factory=dict)
+
+
+Operation = Callable[[Node, list[Tensor], Pass], Tensor]
+
+
+def product(x: Tensor, kernel: Tensor, dtype: Any, *, transposed: bool = False) -> Tensor:
+    """Multiply the last axis; one product of matrices, also of sequences and for the gradient."""
+    kernel = tf.cast(kernel, dtype)
+    rows = tf.reshape(tf.cast(x, dtype), (-1, x.shape[-1]))
+    width = kernel.shape[0 if transposed else -1]
+    found = tf.matmul(rows, kernel, transpose_b=transposed)
+    return tf.reshape(found, (-1, *x.shape[1:-1], width))
