@@ -16,8 +16,8 @@ from paribus.data.splits import require_all_classes
 from paribus.data.strata import Mask, apportion, deal_groups, grouped_by_label, take, take_groups
 from paribus.errors import DataError, SpecError, nearest
 
-Scheme = Literal["stratified", "kfold", "grouped", "holdout"]
-SCHEMES: tuple[Scheme, ...] = ("stratified", "kfold", "grouped", "holdout")
+Scheme = Literal["auto", "stratified", "kfold", "grouped", "holdout"]
+SCHEMES: tuple[Scheme, ...] = ("auto", "stratified", "kfold", "grouped", "holdout")
 
 
 class Fold(NamedTuple):
@@ -44,8 +44,9 @@ def folds(
         dataset: the examples.
         rows: int64, the development rows (row numbers of the dataset); only these are dealt out.
         scheme: ``stratified`` (each class within one row of equal in all folds), ``kfold`` (sizes
-            within one row), ``grouped`` (no group is cut), or ``holdout`` (one stratified draw per
-            repeat, by groups where the data has them).
+            within one row), ``grouped`` (no group is cut), ``holdout`` (one stratified draw per
+            repeat, by groups where the data has them), or ``auto``: grouped where the data has
+            groups, else stratified where its labels are classes, else kfold.
         folds: number of folds per repeat, at least 2; not used by ``holdout``.
         repeats: how often everything is drawn again.
         seed: the experiment's seed.
@@ -59,8 +60,11 @@ def folds(
         DataError: a class has fewer examples than folds, or is missing in a training part.
     """
     rows = np.sort(np.asarray(rows, dtype=np.int64))
+    if scheme == "auto":
+        scheme = "stratified" if dataset.class_based else "kfold"
+        scheme = scheme if dataset.groups is None else "grouped"
     _check_scheme(dataset, rows, scheme, folds, repeats)
-    labels = dataset.y[rows]
+    labels = dataset.strata[rows]
     found: list[Fold] = []
     for repeat in range(repeats):
         stream = f"folds/{scheme}/{repeat}"
@@ -91,7 +95,7 @@ def _hold_out(dataset: Dataset, rows: Integers, share: float, seed: int, stream:
             f"select.validation = {share:g} of {len(rows)} development rows is {count} rows; "
             "both parts need at least one. Change the share or add examples"
         )
-    labels = dataset.y[rows]
+    labels = dataset.strata[rows]
     if dataset.groups is not None:
         groups = dataset.groups[rows]
         if len(np.unique(groups)) < 2:
@@ -140,8 +144,13 @@ def _check_scheme(
                 f"select.folds = {folds}, but the development rows have {groups} groups "
                 f"(data.groups), which cannot be cut; allowed: 2 to {groups}"
             )
+    if scheme == "stratified" and not dataset.class_based:
+        raise SpecError(
+            f"select.scheme = 'stratified': the objective is {dataset.objective}, whose labels are "
+            "no classes; use 'auto' or 'kfold'"
+        )
     if scheme == "stratified":
-        sizes = np.bincount(dataset.y[rows], minlength=dataset.classes)
+        sizes = np.bincount(dataset.strata[rows], minlength=dataset.classes)
         small = int(np.argmin(sizes))
         if sizes[small] < folds:
             raise DataError(

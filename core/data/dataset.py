@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from paribus.architectures import LANGUAGE, Objective
 from paribus.errors import SpecError
 
 if TYPE_CHECKING:
@@ -27,20 +28,46 @@ Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """What is known about the tokens of a data set of texts.
+
+    Attributes:
+        tokenizer: the JSON text of its ``tokenizer.json``.
+        vocabulary: how many tokens the tokenizer knows.
+        mask: the number of its mask token; None where it has none.
+        special: numbers of tokens that are no part of a text (padding, separators), never masked
+            and never drawn as a replacement.
+        widths: lengths that batches are padded to, ascending; the last is the longest text's.
+    """
+
+    tokenizer: str
+    vocabulary: int
+    mask: int | None
+    special: tuple[int, ...]
+    widths: tuple[int, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """All examples of a source, after ``classes``, ``limit`` and ``image`` were applied.
 
     Attributes:
         x: uint8, float32 or float64 [N, H, W, channels] for images; float32 or float64
-            [N, features] for tables.
-        y: int64 [N], labels 0 … C − 1; every class has an example.
-        class_names: C names; label i is called ``class_names[i]``.
+            [N, features] for tables; int32 [N, tokens] or [N, tokens, 2] for texts (token numbers,
+            −1 past the end; the second number is the segment: 0, or 1 for the second of a pair).
+        y: int64 [N], labels 0 … C − 1, every class has an example; for regression float64
+            [N, outputs]; for language models int64 zeros [N].
+        class_names: C names; label i is called ``class_names[i]``; for regression the outputs'
+            names, for language models none.
         value_range: what 1.0 is in stored units: 255 for uint8 images, 16 for digits, 1 for floats.
         groups: int64 [N], or None; rows of one group must stay in one part of any split.
         given_test: int64, the rows of the source's own test set, or None where it has none.
         source_rows: int64 [N], the row numbers of the examples in their source, before ``classes``
             and ``limit``; None where the examples are the source.
+        tokens: for texts, else None.
+        objective: what the labels are for.
+        skipped: files of the source that could not be read and were left out, as the spec allows.
     """
 
     x: Array
@@ -50,13 +77,33 @@ class Dataset:
     groups: Integers | None = None
     given_test: Integers | None = None
     source_rows: Integers | None = None
+    tokens: Tokens | None = None
+    objective: Objective = "classification"
+    skipped: int = 0
 
     def __len__(self) -> int:
         return len(self.y)
 
     @property
+    def strata(self) -> Integers:
+        """int64 [N]: what splits keep the shares of; zeros where the labels are no classes."""
+        return self.y if self.class_based else np.zeros(len(self.y), dtype=np.int64)
+
+    @property
+    def class_based(self) -> bool:
+        """Whether the labels are classes."""
+        return self.objective == "classification"
+
+    @property
     def classes(self) -> int:
-        """C."""
+        """How many different ``strata`` there can be: C, or 1 where no labels are classes."""
+        return len(self.class_names) if self.class_based else 1
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that a network returns: for an example, or for a token of a language model."""
+        if self.objective in LANGUAGE and self.tokens is not None:
+            return self.tokens.vocabulary
         return len(self.class_names)
 
     @property
@@ -70,11 +117,13 @@ class Dataset:
         return (self.x.shape[1], self.x.shape[2]) if self.x.ndim == 4 else None
 
     def input_shape(self, transform: Transform) -> tuple[int, ...]:
-        """Return the shape of one network input: (channels, height, width), or (features,).
+        """Return the shape of one network input: (channels, height, width), (features,), (tokens,).
 
         Raises:
             SpecError: the transform does not fit the examples.
         """
+        if self.tokens is not None:
+            return (self.tokens.widths[-1],)
         crop = crop_size(transform, self.stored_size)
         return (self.channels,) if crop is None else (self.channels, *crop)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from paribus.data.dataset import Array, Integers
+from paribus.data.dataset import Array, Integers, Tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,12 +18,14 @@ class Source:
 
     Attributes:
         origin: for error messages: the file or folder.
-        y: int64 [N], labels 0 … C − 1 (a class may have no example yet).
-        class_names: C names.
+        y: as in ``Dataset`` (a class may have no example yet).
+        class_names: C names; for regression the outputs' names, for language models none.
         value_range: what 1.0 is in stored units.
         read: rows (int64, sorted) → x, as in ``Dataset``.
         groups: int64 [N], or None.
         given_test: int64 rows of the source's own test set, or None.
+        tokens: for texts, else None.
+        skipped: files that could not be read and were left out.
     """
 
     origin: str
@@ -33,6 +35,8 @@ class Source:
     read: Callable[[Integers], Array]
     groups: Integers | None = None
     given_test: Integers | None = None
+    tokens: Tokens | None = None
+    skipped: int = 0
 
 
 def reader(x: Array) -> Callable[[Integers], Array]:

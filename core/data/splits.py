@@ -90,7 +90,7 @@ def _part(
             f"{len(rows)} that are left for {' and '.join(parts)}; allowed: at least 1 row each. "
             "Change the share or add examples"
         )
-    labels, stream = dataset.y[rows], f"split/{name}"
+    labels, stream = dataset.strata[rows], f"split/{name}"
     if dataset.groups is not None:
         groups = dataset.groups[rows]
         there = len(np.unique(groups))
@@ -100,7 +100,7 @@ def _part(
                 "without cutting one; add groups, or set a share of data.split to 0"
             )
         return rows[take_groups(groups, labels, count, later, seed, stream)]
-    if not stratify:
+    if not (stratify and dataset.class_based):
         return np.sort(rows[draws.permutation(seed, stream, 0, len(rows))[:count]])
     sizes = np.bincount(labels, minlength=dataset.classes)
     small = int(np.argmin(sizes))
@@ -138,7 +138,9 @@ def _check_given(dataset: Dataset, test: Integers) -> None:
 
 def require_all_classes(dataset: Dataset, rows: Integers, where: str, key: str) -> None:
     """Raise DataError, naming ``key`` and ``where``, unless every class has one of ``rows``."""
-    sizes = np.bincount(dataset.y[rows], minlength=dataset.classes)
+    if not dataset.class_based:
+        return
+    sizes = np.bincount(dataset.strata[rows], minlength=dataset.classes)
     missing = [dataset.class_names[c] for c in np.flatnonzero(sizes == 0)]
     if missing:
         raise DataError(

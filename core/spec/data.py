@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from paribus.spec.base import Section
 
 Side = Annotated[int, Field(ge=1, le=8192)]
+
+
+Width = Annotated[int, Field(ge=4)]
+Level = Annotated[int, Field(ge=0, le=255)]
 
 
 def _pair(value: Any) -> Any:
@@ -45,6 +49,12 @@ class Image(Section):
     )
     channels: Literal[1, 3] | None = Field(default=None, description="1: grey, 3: RGB.")
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    background: Annotated[tuple[Level, Level, Level], BeforeValidator(_pair)] = Field(
+        default=(255, 255, 255), description="[red, green, blue] behind transparent pixels."
+    )
+    unreadable: Literal["error", "skip"] = Field(
+        default="error", description="skip: leave out files that cannot be decoded, and count them."
+    )
 
 
 class MeanStd(Section):
@@ -74,28 +84,100 @@ class Transform(Section):
     vertical_flip: bool = Field(default=False, description="With probability ½, in training.")
 
 
+class Text(Section):
+    """How texts become tokens; for sources of texts."""
+
+    columns: Annotated[list[str], Field(min_length=1, max_length=2)] = Field(
+        default=["text"], description="Column of the text, or two for pairs of texts."
+    )
+    length: int = Field(
+        default=128, ge=4, le=1_000_000, description="Tokens of a text at most; the rest is cut."
+    )
+    widths: Annotated[list[Width], Field(min_length=1, max_length=16)] | None = Field(
+        default=None,
+        description="Lengths that batches are padded to; none: length, a half and a quarter of it.",
+    )
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """Let one name stand for a list of it."""
+        return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.widths is not None and (
+            sorted(set(self.widths)) != self.widths or self.widths[-1] != self.length
+        ):
+            raise ValueError(
+                f"widths = {self.widths} must ascend and end in length = {self.length}"
+            )
+        return self
+
+
+class Tokenizer(Section):
+    """Where tokens come from: a tokenizer that is given, or one trained on the data's texts."""
+
+    path: str | None = Field(
+        default=None, description="A tokenizer.json, or a Hugging Face folder; none: train one."
+    )
+    kind: Literal["wordpiece", "bpe"] = Field(
+        default="wordpiece", description="What is trained: WordPiece, or byte-level BPE."
+    )
+    vocabulary: int = Field(
+        default=8192, ge=300, le=1_000_000, description="Tokens of a trained tokenizer at most."
+    )
+    lowercase: bool = Field(default=True, description="wordpiece: read capital letters as small.")
+
+
+TABLES = ("csv", "jsonl", "parquet", "datasets")
+TEXTS = (*TABLES, "text")
+
+
 class Data(Section):
     """Which examples."""
 
-    source: Literal["digits", "fashion_mnist", "npz", "image_folder"] = "digits"
+    source: Literal[
+        "digits", "fashion_mnist", "npz", "image_folder", "csv", "jsonl", "parquet", "text",
+        "datasets",
+    ] = "digits"  # fmt: skip
     path: str | None = Field(default=None, description="File or folder; not for digits.")
+    label: Annotated[list[str], Field(min_length=1)] = Field(
+        default=["label"], description="Column of the class, or of the numbers for regression."
+    )
     classes: Annotated[list[int] | list[str], Field(min_length=2)] | None = Field(
         default=None, description="Keep only these classes, relabelled in this order."
     )
     limit: int | None = Field(default=None, ge=2, description="A stratified subset of this size.")
-    groups: str | None = Field(default=None, description="npz key of group numbers.")
+    groups: str | None = Field(
+        default=None, description="npz key, or column of a table, of what must not be cut."
+    )
+    memory: Literal["auto", "load", "stream"] = Field(
+        default="auto", description="stream: read examples when they are needed; auto: if large."
+    )
     split: Split = Split()
     image: Image = Image()
     transform: Transform = Transform()
+    text: Text = Text()
+    tokenizer: Tokenizer = Tokenizer()
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """Let one name stand for a list of it."""
+        return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.source in ("npz", "image_folder") and not self.path:
+        if self.source not in ("digits", "fashion_mnist") and not self.path:
             raise ValueError(f"source = {self.source!r} needs a path")
         if self.source == "digits" and self.path:
             raise ValueError("source = 'digits' takes no path; it is part of scikit-learn")
-        if self.groups is not None and self.source != "npz":
-            raise ValueError("groups is the key of an array in an .npz file; source is not 'npz'")
+        if self.groups is not None and self.source not in ("npz", *TABLES):
+            raise ValueError(
+                "groups is the key of an array in an .npz file or a table's column; source = "
+                f"{self.source!r} has neither"
+            )
         if self.classes is not None and len(set(self.classes)) < len(self.classes):
             raise ValueError("classes names a class twice")
         return self

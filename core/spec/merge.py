@@ -23,7 +23,7 @@ from paribus.spec.tree import Path, Tree, quote, show
 
 DISCRIMINATORS = {"model": "architecture", "optimizer": "name", "schedule": "name"}
 SOURCE = "source"
-ABOUT_SOURCE = ("path", "classes", "limit", "groups")
+ABOUT_SOURCE = ("path", "label", "classes", "limit", "groups")
 NONE = "none"
 
 

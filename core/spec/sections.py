@@ -48,7 +48,10 @@ class Select(Section):
     step: Literal["pretrain", "finetune"] = Field(
         default="finetune", description="Whose recipe trains the candidates."
     )
-    scheme: Literal["stratified", "kfold", "grouped", "holdout"] = "stratified"
+    scheme: Literal["auto", "stratified", "kfold", "grouped", "holdout"] = Field(
+        default="auto",
+        description="auto: grouped where there are groups, stratified for classes, else kfold.",
+    )
     folds: int = Field(default=5, ge=2, le=1000, description="Parts per repeat; not for holdout.")
     repeats: int = Field(default=1, ge=1, le=100)
     validation: float = Field(

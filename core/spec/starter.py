@@ -29,11 +29,14 @@ steps = ["pretrain", "select", "optimize", "finetune"]   # what runs, in this or
 evaluate_test = true       # touch the test set, once, after the last step
 
 [data]
-source = "digits"          # digits (embedded), fashion_mnist, npz, image_folder
+source = "digits"          # digits (embedded), fashion_mnist, npz, image_folder; of texts: csv,
+                           # jsonl, parquet, text, datasets (saved by Hugging Face datasets)
 # path = "data/set.npz"    # file or folder; not for digits
+label = ["label"]          # csv, jsonl, parquet, datasets: column of the class or the numbers
+memory = "auto"            # load, stream (read when needed), or auto: stream what is large
 # classes = [0, 1]         # keep only these, relabelled in this order
 # limit = 1000             # a stratified subset of this size
-# groups = "patient"       # npz key of group numbers, for select.scheme = "grouped"
+# groups = "patient"       # npz key or column of groups, for select.scheme = "grouped"
 
 [data.split]
 validation = 0.15          # share of all examples
@@ -45,6 +48,8 @@ stratify = true            # keep each class's share in every part
 # size = [32, 32]          # height and width to resize to
 # channels = 3             # 1: grey, 3: RGB
 interpolation = "bilinear" # nearest, bilinear, bicubic, lanczos
+background = [255, 255, 255]   # red, green, blue behind transparent pixels
+unreadable = "error"       # files that cannot be decoded: error, skip (and count them)
 
 [data.transform]
 normalize = "unit"         # unit ([0, 1]), train, imagenet, or {mean = [...], std = [...]}
@@ -53,23 +58,38 @@ pad = 0                    # zero padding before a random crop
 horizontal_flip = false    # with probability 1/2, in training
 vertical_flip = false      # with probability 1/2, in training
 
+[data.text]                # for sources of texts
+columns = ["text"]         # column of the text, or two for pairs of texts
+length = 128               # tokens of a text at most; the rest is cut
+# widths = [32, 64, 128]   # lengths that batches are padded to
+
+[data.tokenizer]           # for sources of texts: given, or trained on them
+# path = "folder"          # a tokenizer.json, or a Hugging Face folder
+kind = "wordpiece"         # trained: wordpiece, bpe (byte level)
+vocabulary = 8192          # trained: tokens at most
+lowercase = true           # wordpiece: read capital letters as small
+
 [model]                    # also short: model = "resnet18"
 architecture = "cnn"       # mlp, cnn, resnet18 … resnet152, vgg11 … vgg19_bn, mobilenet_v2, vit,
-                           # vit_b_16, vit_b_32, vit_l_16: see paribus models
+                           # vit_b_16, vit_b_32, vit_l_16, bert, gpt2: see paribus models
 channels = [16, 32]        # cnn: output channels of each block
 kernel = 3                 # cnn: 1, 3, 5 or 7
 batch_norm = true          # cnn: BatchNorm after each convolution
-pooling = "flatten"        # cnn: flatten, average
+pooling = "flatten"        # cnn: flatten, average; bert: cls, mean
 hidden = 0                 # cnn: width before the head, 0 for none; mlp: a list such as [128];
-                           # vgg: 4096, width before the head; vit: 192, width of a token
+                           # vgg: 4096, width before the head; vit: 192, bert, gpt2: 768, of a token
 # activation = "relu"      # mlp: relu, tanh
 # width = 1.0              # mobilenet_v2: multiplies the channels of every layer
 # patch = 16               # vit: pixels on a side; the image's sides are multiples of it
-# layers = 12              # vit
-# heads = 3                # vit: they divide hidden
+# layers = 12              # vit, bert, gpt2
+# heads = 3                # vit, bert, gpt2: they divide hidden
 # mlp = 768                # vit: width between the two layers of an MLP
-# gelu = "exact"           # vit: exact, tanh (its approximation)
-# dropout = 0.0            # vgg, mobilenet_v2, vit*: only 0 for now
+# intermediate = 3072      # bert, gpt2: the same
+# gelu = "exact"           # vit, bert, gpt2: exact, tanh (its approximation)
+# vocabulary = 30522       # bert, gpt2: tokens; by default those of the tokenizer
+# positions = 512          # bert, gpt2: tokens of the longest text
+# eps = 1e-12              # bert, gpt2: of every LayerNorm
+# dropout = 0.0            # vgg, mobilenet_v2, vit*, bert, gpt2: only 0 for now
 
 [pretrain]                 # trains a model on [data], or on what [pretrain.data] changes in it
 epochs = 10                # passes over the training rows
@@ -107,7 +127,7 @@ warmup_epochs = 0.0        # linear rise from 0
 
 [select]                   # cross-validates the candidates
 step = "finetune"          # whose recipe trains them: pretrain, finetune
-scheme = "stratified"      # stratified, kfold, grouped, holdout
+scheme = "auto"            # stratified, kfold, grouped, holdout; auto: what the data allows
 folds = 5                  # parts per repeat
 repeats = 1                # times the whole is repeated with other folds
 validation = 0.2           # holdout: share held out

@@ -7,7 +7,6 @@ import numpy as np
 from paribus import data as datasets
 from paribus.architectures import Network
 from paribus.data import Dataset, Fold, Split
-from paribus.data.crossvalidation import Scheme
 from paribus.errors import DataError
 from paribus.plan import Integers
 from paribus.spec.data import Data
@@ -99,9 +98,8 @@ class Examples:
         """Return the folds that all trials share; empty where the validation part judges them."""
         if optimize.folds == 0:
             return []
-        scheme: Scheme = "stratified" if section.groups is None else "grouped"
         rows = self._development(section)
-        return datasets.folds(self.dataset(section), rows, scheme, optimize.folds, 1, self._seed)
+        return datasets.folds(self.dataset(section), rows, "auto", optimize.folds, 1, self._seed)
 
     def network(self, spec: Spec, step: str) -> Network:
         """Return the network of a spec's model section for a step's data.

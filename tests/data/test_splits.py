@@ -238,7 +238,7 @@ GROUPED = dataset([0, 1] * 10, np.arange(20) // 10)
     [
         (TWO, "kfold", 21, SpecError, "folds = 21, but there are 20 development rows"),
         (TWO, "kfold", 1, SpecError, "folds = 1; allowed: at least 2"),
-        (TWO, "stratifed", 2, SpecError, "allowed: stratified, .* Did you mean 'stratified'"),
+        (TWO, "stratifed", 2, SpecError, "allowed: auto, stratified, .* Did you mean 'stratified'"),
         (TWO, "grouped", 2, SpecError, "the data has no groups"),
         (TWO, "stratified", 11, DataError, "class 'class 0' has 10 of the 20 .* fewer than the"),
         (GROUPED, "grouped", 3, SpecError, "have 2 groups .* allowed: 2 to 2"),

@@ -46,7 +46,7 @@ def test_all_problems_are_listed_at_once() -> None:
         ({"name": "a b"}, "name = 'a b': allowed: text that matches ^[A-Za-z0-9]"),
         ({"name": "a" * 99}, f"name = '{'a' * 58}…: allowed: "),
         ({"epochs": 3}, "epochs = 3: unknown key. Did you mean 'pretrain.epochs' or "),
-        ({"data": 3}, "data = 3: allowed: a table with the keys source, path, classes"),
+        ({"data": 3}, "data = 3: allowed: a table with the keys source, path, label, classes"),
         ({"data": {"source": "digit"}}, "Did you mean 'digits'?"),
         ({"data": {"source": "npz"}}, "data: source = 'npz' needs a path"),
         ({"data": {"image": {"size": [1]}}}, "data.image.size = [1]: allowed: a list of 2: a "),
