@@ -18,6 +18,7 @@ from paribus import draws, weights
 from paribus.adapter import Array, Task
 from paribus.architectures import Network, build
 from paribus.batches import Schedule
+from paribus.inputs import Inputs
 from paribus.plan import Preprocess, TrainPlan, evaluation_plan
 from paribus.remote import RemoteBackend
 from paribus.spec.training import Recipe
@@ -44,7 +45,7 @@ def plans(recipe: Recipe, steps: int) -> Iterator[TrainPlan]:
     """Yield the plans of the first ``steps`` optimizer steps."""
     schedule = Schedule(
         recipe, recipe.epochs, np.arange(EXAMPLES, dtype=np.int64), SEED, "equality",
-        Preprocess((1 / 128,) * 3, (1.0,) * 3), lambda epoch, count: None,
+        Inputs(preprocess=Preprocess((1 / 128,) * 3, (1.0,) * 3)),
     )  # fmt: skip
     for epoch in range(recipe.epochs):
         done = epoch * schedule.steps_per_epoch

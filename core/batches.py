@@ -11,24 +11,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 
 from paribus import draws
+from paribus.architectures import LANGUAGE
 from paribus.draws import Floats
 from paribus.errors import SpecError
+from paribus.inputs import Inputs
 from paribus.optimizers import RULES
-from paribus.plan import Augmentation, Integers, Preprocess, TrainPlan
+from paribus.plan import Augmentation, Integers, TrainPlan
 from paribus.schedules import learning_rates
 from paribus.spec.training import GradientDescent, Recipe
 
-
-class Augment(Protocol):
-    """Draws for all positions of one epoch, or None where nothing is random."""
-
-    def __call__(self, epoch: int, count: int) -> Augmentation | None:
-        """Return arrays [count]; position i of the epoch's order gets entry i."""
+# Batches that are sorted by length at a time: enough for little padding, and still well mixed.
+SORTED_BATCHES = 50
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Schedule:
         recipe: the spec's recipe; ``epochs`` replaces its number of epochs.
         rows: int64 [n], rows of the dataset handle that train.
         seed, stream: what the order and the augmentation are drawn from.
-        preprocess, augment: how rows become inputs.
+        inputs: how rows become inputs and targets.
     """
 
     recipe: Recipe
@@ -47,8 +44,7 @@ class Schedule:
     rows: Integers
     seed: int
     stream: str
-    preprocess: Preprocess
-    augment: Augment
+    inputs: Inputs
 
     def __post_init__(self) -> None:
         if not self.sizes:
@@ -90,7 +86,29 @@ class Schedule:
             if self._whole
             else self.rows[draws.permutation(self.seed, f"{self.stream}/order", epoch, count)]
         )
-        return Epoch(self, epoch, order, self.augment(epoch, count))
+        if self.recipe.group_by_length and self.inputs.lengths is not None:
+            order = self._grouped(order, epoch)
+        return Epoch(self, epoch, order, self.inputs.augment(epoch, count))
+
+    def _grouped(self, order: Integers, epoch: int) -> Integers:
+        """Sort stretches of an order by length, and put their batches back into a drawn order."""
+        lengths, batch = self.inputs.lengths, self.sizes[0]
+        assert lengths is not None
+        # What does not fill a batch stays behind as it was drawn, be it used or left out.
+        full = len(order) // batch
+        whole, rest = order[: full * batch], order[full * batch :]
+        stretch = batch * SORTED_BATCHES
+        parts = [whole[start : start + stretch] for start in range(0, len(whole), stretch)]
+        ordered = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+        drawn = draws.permutation(self.seed, f"{self.stream}/batches", epoch, full)
+        return np.concatenate([ordered.reshape(full, batch)[drawn].ravel(), rest])
+
+    def totals(self, plan: TrainPlan) -> Floats:
+        """Return what each step's loss is a mean over, float64 [K]: examples, weights or tokens."""
+        rows, targets = plan.indices, plan.targets
+        counted = self.inputs.predictions(rows, targets, plan.preprocess.length)
+        real = np.arange(rows.shape[2]) < plan.counts[..., None]
+        return np.asarray((counted * real).sum(axis=(1, 2)))
 
     def shard_counts(self, size: int) -> Integers:
         """Return the rows in each shard of a step of ``size`` rows, as even as possible.
@@ -135,15 +153,19 @@ class Epoch:
     def plan(self, start: int, limit: int) -> TrainPlan:
         """Return a plan of at most ``limit`` steps from step ``start`` of this epoch.
 
-        It ends early where the next step has another shape.
+        It ends early where the next step has another shape: fewer rows, or longer texts.
         """
-        sizes = self.schedule.sizes
+        schedule, inputs = self.schedule, self.schedule.inputs
+        sizes = schedule.sizes
         size = sizes[start]
+        width = self._width(start)
         stop = start + 1
-        while stop < min(len(sizes), start + limit) and sizes[stop] == size:
+        while stop < min(len(sizes), start + limit) and (sizes[stop], self._width(stop)) == (
+            size, width
+        ):  # fmt: skip
             stop += 1
         K = stop - start
-        shard_counts = self.schedule.shard_counts(size)
+        shard_counts = schedule.shard_counts(size)
         S, b = len(shard_counts), int(shard_counts[0])
         # Only the last step of an epoch differs in size, so all before `start` have sizes[0].
         offset = start * sizes[0]
@@ -151,17 +173,30 @@ class Epoch:
         within = np.minimum(np.arange(b)[None, :], shard_counts[:, None] - 1)
         begins = np.concatenate(([0], np.cumsum(shard_counts)[:-1]))[:, None]
         position = offset + np.arange(K)[:, None, None] * size + (begins + within)[None]
+        rows = self.order[position]
+        targets = None if inputs.mask is None else inputs.mask(rows, self.number, position)
         real = np.arange(b)[None, :] < shard_counts[:, None]
-        weights = np.broadcast_to(np.where(real, 1.0 / size, 0.0), (K, S, b))
-        first = self.number * self.schedule.steps_per_epoch + start
+        counted = np.where(real, inputs.predictions(rows, targets, width), 0.0)
+        # A row of a language model weighs as much per token as any other.
+        each = counted if inputs.objective not in LANGUAGE else np.where(real, 1.0, 0.0)
+        first = self.number * schedule.steps_per_epoch + start
         return TrainPlan(
-            indices=self.order[position],
+            indices=rows,
             counts=np.broadcast_to(shard_counts, (K, S)).copy(),
-            weights=weights.copy(),
-            scalars=self.schedule.scalars(first, K),
-            preprocess=self.schedule.preprocess,
+            weights=np.broadcast_to(each, (K, S, b)) / counted.sum(axis=(1, 2), keepdims=True),
+            scalars=schedule.scalars(first, K),
+            preprocess=inputs.preprocessing(width),
             augmentation=_at(self.augmentation, position),
+            targets=targets,
         )
+
+    def _width(self, step: int) -> int | None:
+        """Return the length that a step's texts are padded to."""
+        sizes, inputs = self.schedule.sizes, self.schedule.inputs
+        if inputs.lengths is None:
+            return inputs.preprocess.length
+        start = step * sizes[0]
+        return inputs.width(self.order[start : start + sizes[step]])
 
 
 def _at(augmentation: Augmentation | None, position: Integers) -> Augmentation | None:

@@ -172,12 +172,13 @@ def backends(as_json: AsJson = False) -> None:
 
 @app.command()
 def models(as_json: AsJson = False) -> None:
-    """List architectures with their parameters' defaults, and their sizes on 3×224×224 images."""
+    """List architectures: parameters of the usual size, stages, and their settings' defaults."""
     from paribus.architectures import ARCHITECTURES, build
 
     rows: list[dict[str, Any]] = []
     for name, section in ARCHITECTURES.items():
-        network = build(name, {}, (3, 224, 224), 1000)
+        parameters, shape = section.usual
+        network = build(name, parameters, shape, 1000)
         rows.append(
             {
                 "architecture": name,

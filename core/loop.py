@@ -9,18 +9,15 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
 
 import numpy as np
 
-from paribus.adapter import Array, Session
+from paribus.adapter import Array
 from paribus.errors import NonFiniteLoss
-from paribus.metrics import Evaluation, better
-from paribus.plan import Integers, Preprocess, evaluation_plan
+from paribus.metrics import Evaluation
+from paribus.scores import better
 from paribus.spec.training import Recipe
 from paribus.stepping import Steps, Training
-
-EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Trained:
         weights: canonical tensors of the epoch that was kept.
         kept_epoch: its number, from 1.
         epochs, optimizer_steps: how many were run.
-        train_loss: mean loss over the kept epoch's optimizer steps, by examples.
+        train_loss: mean loss over the kept epoch's optimizer steps, by examples or tokens.
         validation: of the kept epoch, or None without validation rows.
         stopped: whether training ended before its last epoch.
         seconds: wall time of everything; train_seconds: of optimizer steps only, without
@@ -100,13 +97,6 @@ def train(work: Training) -> Trained:
     )
 
 
-def evaluate(session: Session, handle: Any, rows: Integers, preprocess: Preprocess) -> Evaluation:
-    """Evaluate ``rows`` int64 [n] of a handle with the session's weights."""
-    return Evaluation.of(
-        session.evaluate(handle, evaluation_plan(rows, EVALUATION_BATCH, preprocess))
-    )
-
-
 @dataclass(frozen=True)
 class _Kept:
     epoch: int
@@ -118,7 +108,8 @@ class _Kept:
         if new is None or self.validation is None:
             return True
         metric = recipe.monitor
-        return better(metric, new.metric(metric), self.validation.metric(metric))
+        value, old = new.metric(metric), self.validation.metric(metric)
+        return value is not None and (old is None or better(metric, value, old))
 
 
 class _Patience:
@@ -132,8 +123,10 @@ class _Patience:
     def exhausted(self, validation: Evaluation | None) -> bool:
         if self._stopping is None or validation is None:
             return False
-        value = validation.metric(self._metric)
-        if self._best is None or better(self._metric, value, self._best, self._stopping.min_delta):
+        value, delta = validation.metric(self._metric), self._stopping.min_delta
+        if value is not None and (
+            self._best is None or better(self._metric, value, self._best, delta)
+        ):
             self._best, self._waited = value, 0
         else:
             self._waited += 1
@@ -154,7 +147,7 @@ def _require_finite(work: Training, kept: _Kept) -> None:
 def _validate(work: Training, epoch: int) -> Evaluation | None:
     if len(work.validation) == 0:
         return None
-    found = evaluate(work.session, work.handle, work.validation, work.schedule.preprocess)
+    found = work.judge.evaluate(work.session, work.handle, work.validation)
     work.record(
         [
             {

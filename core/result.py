@@ -53,7 +53,7 @@ class Result(Closing):
 
     @property
     def test(self) -> dict[str, Any] | None:
-        """``loss``, ``accuracy`` and ``examples`` of the test, or None where none was asked for."""
+        """``loss``, further metrics and ``examples`` of the test; None where none was asked for."""
         return self.metrics.get("test")
 
     @cached_property
@@ -194,6 +194,7 @@ class Result(Closing):
                 stored["parameters"],
                 tuple(stored["input_shape"]),
                 int(stored["classes"]),
+                stored.get("objective", "classification"),
             )
             backend = registry.choose(self._backend)
             device = registry.resolve_device(backend, self._device)
@@ -213,20 +214,21 @@ class Result(Closing):
 
 def describe_model(model: Model, examples: Dataset) -> dict[str, Any]:
     """Return what ``Result`` needs to open a model again, as JSON values."""
-    network = model.network
+    network, preprocess = model.network, model.judge.inputs.preprocess
     return {
         "architecture": network.architecture,
         "parameters": dict(network.parameters),
         "input_shape": list(network.input_shape),
         "classes": network.classes,
+        "objective": network.objective,
         "class_names": list(examples.class_names),
         "stored_shape": list(examples.x.shape[1:]),
         "value_range": examples.value_range,
-        "interpolation": model.data.image.interpolation,
+        "interpolation": model.data.section.image.interpolation,
         "preprocess": {
-            "scale": list(model.preprocess.scale),
-            "shift": list(model.preprocess.shift),
-            "crop": None if model.preprocess.crop is None else list(model.preprocess.crop),
+            "scale": list(preprocess.scale),
+            "shift": list(preprocess.shift),
+            "crop": None if preprocess.crop is None else list(preprocess.crop),
         },
     }
 
@@ -235,7 +237,7 @@ def open_model(machine: Machine, model: Model) -> Session:
     """Open a session of its own for a trained model, for evaluation and prediction."""
     session = machine.backend.open(
         model.network,
-        _inference(model.network),
+        _inference(model.network, model.judge.label_smoothing),
         device=machine.device,
         precision=machine.precision,
         numerics=machine.numerics,
@@ -244,5 +246,5 @@ def open_model(machine: Machine, model: Model) -> Session:
     return session
 
 
-def _inference(network: architectures.Network) -> Task:
-    return Task("sgd", network.trainable("none"))
+def _inference(network: architectures.Network, label_smoothing: float = 0.0) -> Task:
+    return Task("sgd", network.trainable("none"), label_smoothing=label_smoothing)

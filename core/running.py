@@ -18,12 +18,12 @@ from safetensors import SafetensorError
 from paribus import registry, weights
 from paribus.adapter import Backend
 from paribus.errors import NonFiniteLoss, ParibusError, RunFolderError, SpecError
-from paribus.loop import evaluate
 from paribus.machine import Machine
 from paribus.progress import Progress
 from paribus.result import Result, describe_model, open_model
 from paribus.runfolder import PRETRAINED, SPEC, WEIGHTS, RunFolder
 from paribus.spec import absolute, dumps
+from paribus.spec.paths import WORDS
 from paribus.spec.sections import TRAINING_STEPS, Spec
 from paribus.steps.examples import Examples
 from paribus.steps.experiment import Experiment, Model
@@ -103,13 +103,13 @@ def run(
 def _refuse_own_weights(spec: Spec, out: Path) -> None:
     """Refuse to replace a run by one that starts from its weights, before they are gone."""
     for step in ("pretrain", "finetune"):
-        source = spec.recipe(step).weights
-        given = Path(source).resolve()
-        if source not in ("auto", "drawn") and out.resolve() in (given, given.parent):
-            raise SpecError(
-                f"{step}.weights = {source!r} is in the run folder {out}, which --overwrite would "
-                "empty first; choose another --out"
-            )
+        for source in (spec.recipe(step).weights, spec.checkpoint or "drawn"):
+            given = Path(source).resolve()
+            if source not in WORDS and out.resolve() in (given, given.parent):
+                raise SpecError(
+                    f"{source!r}, which {step} starts from, is in the run folder {out}, which "
+                    "--overwrite would empty first; choose another --out"
+                )
 
 
 def _run_steps(experiment: Experiment, folder: RunFolder, result: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ def test(experiment: Experiment, model: Model) -> dict[str, Any]:
     rows = experiment.examples.split(model.data).test
     dataset = experiment.examples.dataset(model.data)
     with open_model(experiment.machine, model) as session:
-        found = evaluate(session, session.put(dataset.x, dataset.y), rows, model.preprocess)
+        found = model.judge.evaluate(session, session.put(dataset.x, dataset.y), rows)
     if not isfinite(found.loss):
         raise NonFiniteLoss(
             f"test: the test loss is {found.loss}: the model has diverged. Lower the learning rate "
@@ -155,6 +155,7 @@ def _save(path: Path, model: Model) -> None:
         "parameters": dict(network.parameters),
         "input_shape": list(network.input_shape),
         "classes": network.classes,
+        "objective": network.objective,
     }
     # One entry: several would be written in an order that changes from run to run.
     try:

@@ -17,6 +17,7 @@ import numpy as np
 from paribus.adapter import Pending, Session
 from paribus.batches import Schedule
 from paribus.errors import NonFiniteLoss
+from paribus.judging import Judge
 from paribus.metrics import Evaluation
 from paribus.plan import Integers, TrainPlan
 from paribus.progress import Progress
@@ -36,6 +37,7 @@ class Training:
         schedule: every optimizer step, as a function of its number.
         handle: the dataset on the session's device.
         validation: int64 rows evaluated after each epoch; empty for none.
+        judge: how they are judged.
         labels: put into every recorded row, ``step`` first (candidate, fold, trial …).
         record: takes rows for ``metrics.jsonl``.
         after_epoch: told each epoch's number (from 1) and validation; True stops the training.
@@ -45,6 +47,7 @@ class Training:
     schedule: Schedule
     handle: Any
     validation: Integers
+    judge: Judge
     labels: Mapping[str, Any]
     record: Callable[[list[Row]], None]
     progress: Progress
@@ -70,13 +73,13 @@ class Steps:
         self.total = work.schedule.total_steps
 
     def epoch(self, number: int) -> float:
-        """Run epoch ``number`` (from 1); return its mean loss over examples."""
+        """Run epoch ``number`` (from 1); return its mean loss over examples or tokens."""
         work, per_epoch = self._work, self._work.schedule.steps_per_epoch
         session = work.session
         began, compiled = time.perf_counter(), session.compile_seconds
         epoch = work.schedule.epoch(number - 1)
         under_way: tuple[int, TrainPlan, Pending, float] | None = None
-        start, loss_sum = 0, 0.0
+        start, loss_sum, total = 0, 0.0, 0.0
         while start < per_epoch or under_way is not None:
             upcoming = None
             if start < per_epoch:
@@ -85,14 +88,16 @@ class Steps:
                 upcoming = (start, plan, session.train_steps(work.handle, plan), sent)
                 start += plan.steps
             if under_way is not None:
-                loss_sum += self._collect(number, *under_way)
+                losses, counted = self._collect(number, *under_way)
+                loss_sum, total = loss_sum + losses, total + counted
             under_way = upcoming
         self.seconds += max(0.0, time.perf_counter() - began - (session.compile_seconds - compiled))
-        return loss_sum / sum(work.schedule.sizes)
+        return loss_sum / total
 
     def _collect(
         self, epoch: int, start: int, plan: TrainPlan, pending: Pending, sent: float
-    ) -> float:
+    ) -> tuple[float, float]:
+        """Record a chunk; return its sum of losses and what that is a sum over."""
         work = self._work
         results = pending.result()
         self._adapt(plan.steps, time.perf_counter() - sent)
@@ -124,7 +129,8 @@ class Steps:
                 "clip_norm"
             )
         work.progress.advance(plan.steps, float(losses[-1]))
-        return float((losses * plan.counts.sum(axis=1)).sum())
+        totals = work.schedule.totals(plan)
+        return float((losses * totals).sum()), float(totals.sum())
 
     def _adapt(self, steps: int, seconds: float) -> None:
         """Aim at half a second a chunk; two are in flight, so ``seconds`` is at most doubled."""

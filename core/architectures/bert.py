@@ -6,7 +6,7 @@ Hugging Face draws them), biases zero, LayerNorm 1 and 0.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -22,7 +22,9 @@ WORDS = "embeddings.word_embeddings"
 class BERT(TextParameters):
     """A bidirectional transformer for texts; the defaults are those of BERT base."""
 
+    usual: ClassVar[tuple[dict[str, Any], Shape]] = ({"vocabulary": 30522}, (512,))
     objectives: ClassVar[tuple[Objective, ...]] = ("classification", "regression", "masked_lm")
+    head_tensors: ClassVar[tuple[str, ...]] = ("classifier.", "cls.", "pooler.")
 
     architecture: Literal["bert"] = "bert"
     layers: int = Field(default=12, ge=1, le=128)
@@ -70,7 +72,8 @@ class BERT(TextParameters):
             node = self._pooled(build, node)
             build.stage = HEAD
             build.dense("classifier", node, classes)
-        return build.build(self.values(), classes)
+        words = objective in LANGUAGE
+        return build.build(self.values(), self.known_vocabulary if words else classes)
 
     def _layer(self, build: TextBuilder, name: str, source: str) -> str:
         """Add attention and two products, each added to what came in and then normalised."""

@@ -8,7 +8,7 @@ biases zero, LayerNorm 1 and 0.
 from __future__ import annotations
 
 from math import sqrt
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,7 +24,9 @@ class GPT2(TextParameters):
     For classification and regression the last token of a text stands for it.
     """
 
+    usual: ClassVar[tuple[dict[str, Any], Shape]] = ({"vocabulary": 50257}, (1024,))
     objectives: ClassVar[tuple[Objective, ...]] = ("classification", "regression", "causal_lm")
+    head_tensors: ClassVar[tuple[str, ...]] = ("score.",)
 
     architecture: Literal["gpt2"] = "gpt2"
     positions: int = Field(default=1024, ge=2, le=1_000_000, description="Longest text, in tokens.")
@@ -65,7 +67,8 @@ class GPT2(TextParameters):
             build.shared_linear("lm_head", node, "wte.weight", bias=False)
         else:
             build.linear("score", node, classes, weight=normal(build.deviation), bias=None)
-        return build.build(self.values(), classes)
+        words = objective in LANGUAGE
+        return build.build(self.values(), self.known_vocabulary if words else classes)
 
     def _layer(self, build: TextBuilder, name: str, source: str) -> str:
         """Add attention and two products, each normalised before and added to what came in."""

@@ -32,14 +32,19 @@ class Parameters(BaseModel):
     """An architecture's parameters, validated; a subclass has a literal ``architecture``.
 
     Attributes:
+        usual: parameters that have no default, and an input, as the published models have them.
         reads: what its input is: ``values`` (images, tables) or ``tokens``.
         objectives: what it can be trained for.
+        head_tensors: how the tensors of all its objectives' heads begin, and of what lies between
+            them and the body: what weights made for another task may have too much.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    usual: ClassVar[tuple[dict[str, Any], Shape]] = ({}, (3, 224, 224))
     reads: ClassVar[Literal["values", "tokens"]] = "values"
     objectives: ClassVar[tuple[Objective, ...]] = ("classification", "regression")
+    head_tensors: ClassVar[tuple[str, ...]] = ()
 
     architecture: str
 

@@ -36,6 +36,8 @@ def fit(dataset: Dataset, rows: Integers, transform: Transform) -> Preprocess:
     Raises:
         SpecError: the transform does not fit the examples (channels, crop size, tables).
     """
+    if dataset.tokens is not None:
+        return Preprocess(length=dataset.tokens.widths[-1])
     size = crop_size(transform, dataset.stored_size)
     cropped = size != dataset.stored_size or transform.pad > 0
     crop = size if cropped else None

@@ -27,9 +27,10 @@ def show_run(result: Result) -> None:
             table.add_row(step, what, value)
             step = ""
     if result.test is not None:
-        test = result.test
-        table.add_row("test", "accuracy", f"{test['accuracy']:.4f} of {test['examples']} examples")
-        table.add_row("", "loss", f"{test['loss']:.4f}")
+        first = "test"
+        for name, value in _metrics(result.test):
+            table.add_row(first, name, value)
+            first = ""
     console.print(table)
     console.print(f"{metrics['seconds']:.1f} s; {result.folder}", soft_wrap=True)
 
@@ -39,7 +40,7 @@ def _lines(step: str, found: dict[str, Any]) -> list[tuple[str, str]]:
         lines = []
         for candidate in found["candidates"]:
             mean, error = candidate["mean"], candidate["standard_error"]
-            value = "diverged" if mean is None else f"{mean:.4f}"
+            value = "has no value" if mean is None else f"{mean:.4f}"
             value += "" if error is None else f" ± {error:.4f}"
             mark = "  ← chosen" if candidate["name"] == found["chosen"] else ""
             size = f"{candidate['parameters']:,} parameters, {candidate['seconds']:.1f} s"
@@ -54,12 +55,21 @@ def _lines(step: str, found: dict[str, Any]) -> list[tuple[str, str]]:
         return lines + [(key, str(value)) for key, value in best["params"].items()]
     lines = [("training loss", f"{found['train']['loss']:.4f}")]
     if found["validation"] is not None:
-        lines.append(("validation", f"loss {found['validation']['loss']:.4f}, "
-                                    f"accuracy {found['validation']['accuracy']:.4f}"))  # fmt: skip
+        words = [f"{name} {value}" for name, value in _metrics(found["validation"])]
+        lines.append(("validation", ", ".join(words)))
     speed = found["images_per_second"]
     shown = "" if speed is None else f", {speed:,.0f} examples/s"
     lines.append(("epochs", f"{found['epochs']} (kept {found['kept_epoch']}){shown}"))
     return lines
+
+
+def _metrics(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return an evaluation's metrics in words, what people look at first before the loss."""
+    names = sorted((n for n in found if n != "examples"), key=lambda name: name == "loss")
+    return [
+        (name.replace("_", " "), "undefined" if found[name] is None else f"{found[name]:.4f}")
+        for name in names
+    ] + [("examples", f"{found['examples']:,}")]
 
 
 def show_comparison(comparison: Comparison) -> None:

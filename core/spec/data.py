@@ -49,6 +49,9 @@ class Image(Section):
     )
     channels: Literal[1, 3] | None = Field(default=None, description="1: grey, 3: RGB.")
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    fit: Literal["stretch", "cover"] = Field(
+        default="stretch", description="cover: keep the proportions and cut the centre out."
+    )
     background: Annotated[tuple[Level, Level, Level], BeforeValidator(_pair)] = Field(
         default=(255, 255, 255), description="[red, green, blue] behind transparent pixels."
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from paribus.errors import SpecError
 from paribus.spec import tree as paths
+from paribus.spec.checkpoint import KEY, with_checkpoint
 from paribus.spec.dump import tree_of
 from paribus.spec.formats import read
 from paribus.spec.merge import merge, ordered, set_path
@@ -41,8 +42,11 @@ def load(
         SpecError: unreadable, not valid syntax, or invalid; it lists every problem.
     """
     label, tree = _source(source)
-    tree = _overridden(prepared(tree), overrides)
     given = {key: value for key, value in values.items() if value is not None}
+    named = [o for o in overrides if o.partition("=")[0].strip() == KEY]
+    # What a checkpoint brings lies under everything else, whoever names it.
+    tree = with_checkpoint(_overridden(tree, named) | {k: v for k, v in given.items() if k == KEY})
+    tree = _overridden(prepared(tree), overrides)
     spec, problems = attempt(prepared(merge(tree, plain(given))))
     if spec is not None:
         problems = check(spec)

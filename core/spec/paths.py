@@ -10,7 +10,8 @@ from paribus.spec.sections import Spec
 from paribus.spec.training import FineTune, PreTrain
 
 Recipe = TypeVar("Recipe", PreTrain, FineTune)
-WORDS = ("auto", "drawn")
+WORDS = ("auto", "drawn", "checkpoint")
+HUB = "hub:"
 
 
 def absolute(spec: Spec) -> Spec:
@@ -23,11 +24,15 @@ def absolute(spec: Spec) -> Spec:
             "data": _data(spec.data),
             "pretrain": _weights(pretrain),
             "finetune": _weights(spec.finetune),
+            "checkpoint": None if spec.checkpoint is None else _path(spec.checkpoint),
         }
     )
 
 
 def _data(section: Data) -> Data:
+    if section.tokenizer.path is not None:
+        tokenizer = section.tokenizer.model_copy(update={"path": _path(section.tokenizer.path)})
+        section = section.model_copy(update={"tokenizer": tokenizer})
     return (
         section
         if section.path is None
@@ -42,4 +47,4 @@ def _weights(recipe: Recipe) -> Recipe:
 
 
 def _path(text: str) -> str:
-    return str(Path(text).expanduser().absolute())
+    return text if text.startswith(HUB) else str(Path(text).expanduser().absolute())

@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from paribus.architectures import ModelSection
+from paribus.architectures import LANGUAGE, ModelSection
 from paribus.architectures.cnn import CNN
+from paribus.errors import SpecError
 from paribus.spec.base import Section
-from paribus.spec.data import Data
-from paribus.spec.training import FineTune, PreTrain
+from paribus.spec.data import TEXTS, Data
+from paribus.spec.training import FineTune, Metric, PreTrain
 
 StepName = Literal["pretrain", "select", "optimize", "finetune"]
 STEPS: tuple[StepName, ...] = ("pretrain", "select", "optimize", "finetune")
@@ -25,7 +26,10 @@ SELECTION_STEPS: tuple[StepName, ...] = ("select", "optimize")
 TRAINING_STEPS: tuple[StepName, ...] = ("pretrain", "finetune")
 
 # What a candidate or a trial may differ in; the rest stays equal for all of them.
-VARIABLE = ("model", "pretrain", "finetune", "data.transform", "data.image")
+VARIABLE = (
+    "model", "checkpoint", "pretrain", "finetune", "data.transform", "data.image", "data.text",
+    "data.tokenizer",
+)  # fmt: skip
 
 
 class Candidate(Section, extra="allow"):
@@ -57,9 +61,7 @@ class Select(Section):
     validation: float = Field(
         default=0.2, gt=0, lt=1, description="Share of the development rows held out by holdout."
     )
-    metric: Literal["loss", "accuracy"] = Field(
-        default="loss", description="Validation metric that decides."
-    )
+    metric: Metric = Field(default="loss", description="Validation metric that decides.")
     rule: Literal["best", "one-standard-error"] = Field(
         default="best",
         description="best mean, or the fewest parameters within one standard error of it.",
@@ -132,7 +134,7 @@ class Optimize(Section):
     sampler: Literal["random", "tpe", "grid"] = "tpe"
     trials: int = Field(default=20, ge=1, le=100000)
     pruner: Literal["none", "median", "successive-halving"] = "none"
-    metric: Literal["loss", "accuracy"] = "loss"
+    metric: Metric = Field(default="loss", description="Validation metric that decides.")
     folds: int = Field(
         default=0, ge=0, le=100, description="0: the validation split; k ≥ 2: mean over k folds."
     )
@@ -199,6 +201,10 @@ class Spec(Section):
     evaluate_test: bool = Field(
         default=True, description="Touch the test set, once, after the last step."
     )
+    checkpoint: str | None = Field(
+        default=None,
+        description="A published checkpoint: its sizes, tokenizer, preprocessing and weights.",
+    )
     data: Data = Data()
     model: ModelSection = CNN()
     pretrain: PreTrain = PreTrain()
@@ -230,6 +236,7 @@ class Spec(Section):
                 "no effect; put 'finetune' last"
             )
         self._validation_rows()
+        self._objectives()
         tested = self.evaluate_test and any(step in TRAINING_STEPS for step in self.steps)
         if tested and self.data.split.test == 0:
             raise ValueError(
@@ -264,6 +271,26 @@ class Spec(Section):
                 "optimize judges trials on validation rows, but data.split.validation = 0; "
                 "give it a share, or set optimize.folds"
             )
+
+    def _objectives(self) -> None:
+        """Refuse metrics that say nothing about what is learned, and words without texts."""
+        from paribus.scores import validate
+
+        for section in (self.select, self.optimize):
+            if section is not None:
+                try:
+                    validate([section.metric], self.recipe(section.step).objective)
+                except SpecError as error:
+                    name = "select" if section is self.select else "optimize"
+                    raise ValueError(f"{name}.metric: {error}") from error
+        for step in TRAINING_STEPS:
+            objective = self.recipe(step).objective
+            data = (self.pretrain.data or self.data) if step == "pretrain" else self.data
+            if step in self.steps and objective in LANGUAGE and data.source not in TEXTS:
+                raise ValueError(
+                    f"{step}.objective = {objective!r} needs texts, but data.source = "
+                    f"{data.source!r}; allowed: {', '.join(TEXTS)}"
+                )
 
     def recipe(self, step: str) -> PreTrain | FineTune:
         """Return the training recipe of ``pretrain`` or ``finetune``."""

@@ -26,6 +26,7 @@ device = "auto"            # auto, cpu, cuda, cuda:N, mps
 precision = "float32"      # float32, float64, bfloat16 (mixed)
 numerics = "strict"        # strict: bit-identical repeats; fast: fastest within stated tolerance
 steps = ["pretrain", "select", "optimize", "finetune"]   # what runs, in this order
+# checkpoint = "folder"    # published: its sizes, tokenizer, preprocessing and weights
 evaluate_test = true       # touch the test set, once, after the last step
 
 [data]
@@ -48,6 +49,7 @@ stratify = true            # keep each class's share in every part
 # size = [32, 32]          # height and width to resize to
 # channels = 3             # 1: grey, 3: RGB
 interpolation = "bilinear" # nearest, bilinear, bicubic, lanczos
+fit = "stretch"            # to size: stretch, or cover (keep proportions, cut the centre out)
 background = [255, 255, 255]   # red, green, blue behind transparent pixels
 unreadable = "error"       # files that cannot be decoded: error, skip (and count them)
 
@@ -92,14 +94,22 @@ hidden = 0                 # cnn: width before the head, 0 for none; mlp: a list
 # dropout = 0.0            # vgg, mobilenet_v2, vit*, bert, gpt2: only 0 for now
 
 [pretrain]                 # trains a model on [data], or on what [pretrain.data] changes in it
+objective = "classification"   # what is learned: classification, regression; of texts also
+                           # masked_lm (masked tokens), causal_lm (each next token)
 epochs = 10                # passes over the training rows
 batch_size = 32            # rows of one optimizer step
 shards = 1                 # parts of a batch, computed one by one
 last_batch = "keep"        # an epoch's incomplete last batch: keep, drop
 # clip_norm = 1.0          # largest global L2 norm of the gradient
-monitor = "loss"           # validation metric: loss, accuracy
+label_smoothing = 0.0      # classification: share of each label given to all classes
+# class_weights = "balanced"   # classification: balanced, or a list of a weight per class
+mask_probability = 0.15    # masked_lm: share of a text's tokens to predict
+group_by_length = false    # texts: those of like length into one batch
+monitor = "loss"           # a validation metric: loss, accuracy, macro_f1, … (see metrics)
+metrics = []               # to report, too: balanced_accuracy, macro_f1, roc_auc, log_loss,
+                           # calibration_error, top_5_accuracy; mean_absolute_error, r2
 keep = "last"              # whose weights are kept: last, best (by monitor)
-weights = "drawn"          # drawn, or a .safetensors, .pth or .pt file, a run folder
+weights = "drawn"          # drawn, checkpoint, or a file or folder of weights, a run folder
 # data = {limit = 500}     # what differs from [data] for this step
 
 [pretrain.optimizer]       # also short: optimizer = "adam"
@@ -131,7 +141,7 @@ scheme = "auto"            # stratified, kfold, grouped, holdout; auto: what the
 folds = 5                  # parts per repeat
 repeats = 1                # times the whole is repeated with other folds
 validation = 0.2           # holdout: share held out
-metric = "loss"            # what decides: loss, accuracy
+metric = "loss"            # the validation metric that decides
 rule = "best"              # best, one-standard-error (the smallest within one of the best)
 # epochs = 5               # instead of the recipe's
 
@@ -148,7 +158,7 @@ step = "finetune"          # whose recipe trains the trials: pretrain, finetune
 sampler = "tpe"            # random, tpe, grid
 trials = 20                # how many are tried
 pruner = "none"            # stops losers early: none, median, successive-halving
-metric = "loss"            # what decides: loss, accuracy
+metric = "loss"            # the validation metric that decides
 folds = 0                  # 0: the validation split; 2 or more: the mean over folds
 # epochs = 5               # instead of the recipe's
 
@@ -157,14 +167,22 @@ folds = 0                  # 0: the validation split; 2 or more: the mean over f
 "finetune.batch_size" = [16, 32]
 
 [finetune]                 # trains on the task's data, from the pretrained body
+objective = "classification"   # classification, regression, masked_lm, causal_lm
 epochs = 10                # passes over the training rows
 batch_size = 32            # rows of one optimizer step
 shards = 1                 # parts of a batch, computed one by one
 last_batch = "keep"        # an epoch's incomplete last batch: keep, drop
 # clip_norm = 1.0          # largest global L2 norm of the gradient
-monitor = "loss"           # validation metric: loss, accuracy
+label_smoothing = 0.0      # classification: share of each label given to all classes
+# class_weights = "balanced"   # classification: balanced, or a list of a weight per class
+mask_probability = 0.15    # masked_lm: share of a text's tokens to predict
+group_by_length = false    # texts: those of like length into one batch
+monitor = "loss"           # a validation metric: loss, accuracy, macro_f1, … (see metrics)
+metrics = []               # to report, too: balanced_accuracy, macro_f1, roc_auc, log_loss,
+                           # calibration_error, top_5_accuracy; mean_absolute_error, r2
 keep = "best"              # whose weights are kept: last, best (by monitor)
-weights = "auto"           # auto (the pretrain step's, else drawn), drawn, or a path
+weights = "auto"           # auto (the pretrain step's, else the checkpoint's, else drawn),
+                           # checkpoint, drawn, or a path
 head = "new"               # the last layer: new, keep
 freeze = "none"            # none, body (all but the head), or a stage: frozen below it
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from paribus.errors import SpecError
 from paribus.spec.base import Section
 from paribus.spec.data import Data
 
@@ -160,9 +161,27 @@ class EarlyStopping(Section):
     min_delta: float = Field(default=0.0, ge=0)
 
 
+METRICS = (
+    "loss|accuracy|balanced_accuracy|macro_f1|roc_auc|log_loss|calibration_error|perplexity"
+    "|mean_squared_error|mean_absolute_error|r2"
+)
+Metric = Annotated[
+    str,
+    Field(
+        pattern=rf"^({METRICS}|top_[1-9][0-9]{{0,3}}_accuracy)$",
+        description=METRICS.replace("|", ", ") + " or top_K_accuracy",
+    ),
+]
+Weights = Annotated[list[Annotated[float, Field(gt=0, le=1e6)]], Field(min_length=2)]
+
+
 class Recipe(Section):
     """How a network is trained."""
 
+    objective: Literal["classification", "regression", "masked_lm", "causal_lm"] = Field(
+        default="classification",
+        description="What is learned: a class, numbers, masked tokens, or each next token.",
+    )
     epochs: int = Field(default=10, ge=1, le=1_000_000)
     batch_size: int = Field(default=32, ge=1, le=1_000_000)
     shards: int = Field(
@@ -177,13 +196,47 @@ class Recipe(Section):
     clip_norm: float | None = Field(
         default=None, gt=0, description="Largest global L2 norm of the gradient."
     )
-    monitor: Literal["loss", "accuracy"] = Field(
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="classification: share of each label given to all."
+    )
+    class_weights: Literal["balanced"] | Weights | None = Field(
+        default=None,
+        description="classification: what an example of each class weighs; balanced: inversely to "
+        "the training rows of its class.",
+    )
+    mask_probability: float = Field(
+        default=0.15, gt=0, lt=1, description="masked_lm: share of a text's tokens to predict."
+    )
+    group_by_length: bool = Field(
+        default=False, description="texts: put those of like length into one batch."
+    )
+    monitor: Metric = Field(
         default="loss", description="Validation metric for early stopping and keep = 'best'."
+    )
+    metrics: list[Metric] = Field(
+        default=[], max_length=32, description="What to report besides loss and accuracy."
     )
     early_stopping: EarlyStopping | None = None
     keep: Literal["last", "best"] = Field(
         default="last", description="Which epoch's weights are kept; best: by monitor."
     )
+
+    @model_validator(mode="after")
+    def _objective_fits(self) -> Self:
+        from paribus.scores import validate
+
+        only = {"label_smoothing": self.label_smoothing, "class_weights": self.class_weights}
+        for key, value in only.items():
+            if value and self.objective != "classification":
+                raise ValueError(
+                    f"{key} = {value} is for objective = 'classification', not "
+                    f"{self.objective!r}; remove it"
+                )
+        try:
+            validate(list(dict.fromkeys((self.monitor, *self.metrics))), self.objective)
+        except SpecError as error:
+            raise ValueError(str(error)) from error
+        return self
 
     @model_validator(mode="after")
     def _shards_fit(self) -> Self:
@@ -203,11 +256,11 @@ class Recipe(Section):
 
 
 class PreTrain(Recipe):
-    """Supervised training of a whole network, from drawn or given weights."""
+    """Training of a whole network, from drawn or given weights."""
 
     weights: str = Field(
         default="drawn",
-        description="drawn, or a safetensors, .pth or .pt file or a run folder to start from.",
+        description="drawn, checkpoint (the spec's), or a file or folder of weights to start from.",
     )
     data: Data | None = Field(
         default=None, description="What differs from the top-level [data] for this step."
@@ -219,10 +272,12 @@ class FineTune(Recipe):
 
     weights: str = Field(
         default="auto",
-        description="auto: the pretrain step's where there is one, else drawn; drawn; or a path.",
+        description="auto: the pretrain step's, else the checkpoint's, else drawn; or checkpoint, "
+        "drawn, a path.",
     )
     head: Literal["new", "keep"] = Field(
-        default="new", description="Draw a new last layer, or keep the given one."
+        default="new",
+        description="Draw a new head, or keep the given one where its outputs are as many.",
     )
     freeze: str = Field(
         default="none",

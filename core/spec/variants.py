@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from paribus.errors import SpecError
+from paribus.errors import ParibusError, SpecError
+from paribus.spec.checkpoint import KEY, with_checkpoint
 from paribus.spec.dump import tree_of
 from paribus.spec.merge import DISCRIMINATORS, difference, merge, ordered, set_path
 from paribus.spec.prepare import attempt, prepared
@@ -85,6 +86,10 @@ def _base(spec: Spec) -> Tree:
 def _patched(spec: Spec, patch: Tree, prefix: Path) -> tuple[Spec | None, list[str]]:
     if lines := [line for path in _leaves(patch) if (line := _fixed(path, prefix))]:
         return None, list(dict.fromkeys(lines))
+    try:
+        patch = with_checkpoint(patch)
+    except ParibusError as error:
+        return None, [f"{show((*prefix, KEY))}: {error}"]
     return _validated(spec, merge(_base(spec), patch), prefix)
 
 

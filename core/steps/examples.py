@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from paribus import data as datasets
-from paribus.architectures import Network
+from paribus.architectures import LANGUAGE, Network, Objective
 from paribus.data import Dataset, Fold, Split
 from paribus.errors import DataError
 from paribus.plan import Integers
@@ -13,43 +15,60 @@ from paribus.spec.data import Data
 from paribus.spec.sections import Optimize, Select, Spec
 
 
+@dataclass(frozen=True)
+class View:
+    """A data section, and what is to be learned from it, which decides what its labels are."""
+
+    section: Data
+    objective: Objective = "classification"
+
+    @property
+    def examples(self) -> str:
+        """What decides about the examples and their split."""
+        return self.objective + self.section.model_dump_json(exclude={"transform", "image"})
+
+
 class Examples:
-    """Datasets and splits by data section; those that agree on the examples share them.
+    """Datasets and splits by view; those that agree on the examples share them.
 
     What judges the task is never trained on: pretraining on the same source, with other classes or
-    another limit, leaves out the task's validation and test rows (and the rest of their groups).
+    another limit, or on its texts as a language, leaves out the task's validation and test rows
+    (and the rest of their groups).
     """
 
     def __init__(self, spec: Spec) -> None:
         self._seed = spec.seed
-        self._task = spec.data if any(step != "pretrain" for step in spec.steps) else None
+        judged = any(step != "pretrain" for step in spec.steps)
+        self._task = View(spec.data, spec.finetune.objective) if judged else None
         self._datasets: dict[str, Dataset] = {}
         self._splits: dict[str, Split] = {}
 
-    def dataset(self, section: Data) -> Dataset:
-        """Return the examples of a data section.
+    def dataset(self, view: View) -> Dataset:
+        """Return the examples of a view.
 
         Raises:
             DataError, SpecError: they cannot be read, or are not what the section asks for.
         """
+        section = view.section
         # `limit` chooses by the split's seed, so that is part of what the examples are.
-        key = section.model_dump_json(exclude={"split": True, "transform": True})
+        key = view.objective + section.model_dump_json(exclude={"split": True, "transform": True})
         key += str(section.split.seed)
         if key not in self._datasets:
-            self._datasets[key] = datasets.load(section, self._seed)
+            held = self._held_texts(view)
+            self._datasets[key] = datasets.load(section, self._seed, view.objective, held)
         return self._datasets[key]
 
-    def split(self, section: Data) -> Split:
-        """Return the rows of a section's training, validation and test parts.
+    def split(self, view: View) -> Split:
+        """Return the rows of a view's training, validation and test parts.
 
         Raises:
             DataError, SpecError: a part that is asked for would be empty, or lacks a class.
         """
-        key = section.model_dump_json(exclude={"transform"})
+        key = view.objective + view.section.model_dump_json(exclude={"transform"})
         if key not in self._splits:
-            dataset = self.dataset(section)
-            found = datasets.split(dataset, section.split, self._seed)
-            held = self.held_out(section)
+            dataset = self.dataset(view)
+            found = datasets.split(dataset, view.section.split, self._seed)
+            held = self._held_rows(view)
             if len(held):
                 train, validation = (np.setdiff1d(rows, held) for rows in found[:2])
                 found = Split(train, validation, found.test)
@@ -57,36 +76,59 @@ class Examples:
             self._splits[key] = found
         return self._splits[key]
 
-    def held_out(self, section: Data) -> Integers:
-        """Return the rows of a section, sorted, that are kept from training to judge the task."""
+    def held_out(self, view: View) -> int:
+        """Return how many of a view's examples are kept from training to judge the task."""
+        texts = self._held_texts(view)
+        return len(self._held_rows(view)) if texts is None else len(texts)
+
+    def _judges(self, view: View) -> View | None:
+        """Return the task, where its validation and test rows are among the view's examples."""
         task = self._task
+        if task is None or view.examples == task.examples:
+            return None
+        same = (view.section.source, view.section.path) == (task.section.source, task.section.path)
+        return task if same else None
+
+    def _held_texts(self, view: View) -> Integers | None:
+        """Return the source's rows that a language model must not read; None for other views."""
+        task = self._judges(view) if view.objective in LANGUAGE else None
+        if task is None or task.objective in LANGUAGE:
+            return None
+        theirs, split = self.dataset(task), self.split(task)
+        judges = np.concatenate((split.validation, split.test))
+        if theirs.groups is not None:
+            judges = np.flatnonzero(np.isin(theirs.groups, theirs.groups[judges]))
+        return judges if theirs.source_rows is None else theirs.source_rows[judges]
+
+    def _held_rows(self, view: View) -> Integers:
+        """Return the rows of a view, sorted, that judge the task."""
+        task = self._judges(view)
         none = np.empty(0, dtype=np.int64)
-        if task is None or _examples_of(section) == _examples_of(task):
+        if task is None or view.objective in LANGUAGE:
             return none
-        if (section.source, section.path) != (task.source, task.path):
-            return none
-        ours, theirs, split = self.dataset(section), self.dataset(task), self.split(task)
+        ours, theirs, split = self.dataset(view), self.dataset(task), self.split(task)
         judges = np.concatenate((split.validation, split.test))
         if ours.groups is not None and theirs.groups is not None:
             return np.flatnonzero(np.isin(ours.groups, theirs.groups[judges]))
-        assert ours.source_rows is not None
-        assert theirs.source_rows is not None
+        if ours.source_rows is None or theirs.source_rows is None:
+            return none
         return np.flatnonzero(np.isin(ours.source_rows, theirs.source_rows[judges]))
 
     def _require_classes(self, dataset: Dataset, split: Split, held: int) -> None:
-        left = np.bincount(dataset.y[split.train], minlength=dataset.classes)
+        left = np.bincount(dataset.strata[split.train], minlength=dataset.classes)
         for label in np.flatnonzero(left == 0):
+            what = f"of class {dataset.class_names[label]!r} " if dataset.class_based else ""
             raise DataError(
-                f"pretrain.data: no training row of class {dataset.class_names[label]!r} is left, "
+                f"pretrain.data: no training row {what}is left, "
                 f"since {held} of its rows judge the task as [data]'s validation and test rows; "
                 "choose other classes, or smaller shares in data.split"
             )
 
-    def selection_folds(self, section: Data, select: Select) -> list[Fold]:
+    def selection_folds(self, view: View, select: Select) -> list[Fold]:
         """Return the folds that all candidates share, of the development rows."""
         return datasets.folds(
-            self.dataset(section),
-            self._development(section),
+            self.dataset(view),
+            self._development(view),
             select.scheme,
             select.folds,
             select.repeats,
@@ -94,12 +136,12 @@ class Examples:
             select.validation,
         )
 
-    def search_folds(self, section: Data, optimize: Optimize) -> list[Fold]:
+    def search_folds(self, view: View, optimize: Optimize) -> list[Fold]:
         """Return the folds that all trials share; empty where the validation part judges them."""
         if optimize.folds == 0:
             return []
-        rows = self._development(section)
-        return datasets.folds(self.dataset(section), rows, "auto", optimize.folds, 1, self._seed)
+        rows = self._development(view)
+        return datasets.folds(self.dataset(view), rows, "auto", optimize.folds, 1, self._seed)
 
     def network(self, spec: Spec, step: str) -> Network:
         """Return the network of a spec's model section for a step's data.
@@ -107,9 +149,12 @@ class Examples:
         Raises:
             SpecError: the examples do not fit the architecture.
         """
-        section = step_data(spec, step)
-        dataset = self.dataset(section)
-        return spec.model.network(dataset.input_shape(section.transform), dataset.classes)
+        view = step_data(spec, step)
+        dataset = self.dataset(view)
+        tokens = None if dataset.tokens is None else dataset.tokens.vocabulary
+        shape = dataset.input_shape(view.section.transform)
+        section = spec.model.of_vocabulary(tokens)
+        return section.network(shape, dataset.outputs, view.objective)
 
     def require_same_rows(self, spec: Spec, other: Spec, step: str, name: str) -> None:
         """Require that a candidate sees the same examples, so that folds are shared.
@@ -121,17 +166,13 @@ class Examples:
         if not np.array_equal(first.y, second.y):
             raise DataError(f"candidate {name!r} sees other examples; folds could not be the same")
 
-    def _development(self, section: Data) -> Integers:
+    def _development(self, view: View) -> Integers:
         """Return the sorted rows that may be looked at freely: training and validation."""
-        split = self.split(section)
+        split = self.split(view)
         return np.sort(np.concatenate((split.train, split.validation)))
 
 
-def step_data(spec: Spec, step: str) -> Data:
-    """Return the data section of ``pretrain`` or of the task."""
-    return (spec.pretrain.data or spec.data) if step == "pretrain" else spec.data
-
-
-def _examples_of(section: Data) -> str:
-    """Return what decides about a section's examples and its split."""
-    return section.model_dump_json(exclude={"transform", "image"})
+def step_data(spec: Spec, step: str) -> View:
+    """Return the data of ``pretrain`` or of the task, and what is learned from it there."""
+    section = (spec.pretrain.data or spec.data) if step == "pretrain" else spec.data
+    return View(section, spec.recipe(step).objective)

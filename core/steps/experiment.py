@@ -8,12 +8,11 @@ from typing import Any
 
 from paribus.adapter import Array
 from paribus.architectures import Network
+from paribus.judging import Judge
 from paribus.machine import Machine
-from paribus.plan import Preprocess
 from paribus.progress import Progress
-from paribus.spec.data import Data
 from paribus.spec.sections import Spec
-from paribus.steps.examples import Examples
+from paribus.steps.examples import Examples, View
 
 
 @dataclass(frozen=True)
@@ -21,14 +20,14 @@ class Model:
     """Weights with everything that is needed to use them.
 
     Attributes:
-        data: the section whose test rows judge it.
-        preprocess: fitted on the rows that it was trained on.
+        data: the data whose test rows judge it.
+        judge: how they are judged; its preprocessing was fitted on the rows that it was trained on.
     """
 
     network: Network
     weights: dict[str, Array]
-    preprocess: Preprocess
-    data: Data
+    data: View
+    judge: Judge
 
 
 @dataclass
@@ -41,6 +40,7 @@ class Experiment:
         pretrains: whether the pretrain step has run, so that ``weights = "auto"`` means it.
         model: the latest trained model, or None.
         results: what each step reports, for ``result.json``.
+        said: what ``say_once`` has said.
     """
 
     spec: Spec
@@ -52,3 +52,10 @@ class Experiment:
     pretrains: bool = False
     model: Model | None = None
     results: dict[str, Any] = field(default_factory=dict)
+    said: set[str] = field(default_factory=set)
+
+    def say_once(self, message: str) -> None:
+        """Tell the user something that holds for many trainings alike."""
+        if message not in self.said:
+            self.said.add(message)
+            self.progress.note(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from paribus.steps.examples import step_data
 from paribus.steps.experiment import Experiment
 from paribus.steps.fitting import fit, summary
 from paribus.steps.pretrain import body_for
@@ -10,7 +11,7 @@ from paribus.steps.pretrain import body_for
 def finetune(experiment: Experiment) -> None:
     """Run the step on the training rows, keeping weights by the validation rows."""
     spec = experiment.spec
-    split = experiment.examples.split(spec.data)
+    split = experiment.examples.split(step_data(spec, "finetune"))
     fitted = fit(
         experiment,
         spec,

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from paribus import data as datasets
 from paribus import weights
 from paribus.adapter import Task
 from paribus.architectures import Network
 from paribus.batches import Schedule
+from paribus.judging import Judge
 from paribus.loop import Trained, train
-from paribus.plan import Augmentation, Integers
+from paribus.plan import Integers
 from paribus.spec.sections import Spec
 from paribus.spec.training import Recipe
 from paribus.stepping import AfterEpoch, Training
 from paribus.steps.examples import step_data
 from paribus.steps.experiment import Experiment, Model
 from paribus.steps.initial import initial_weights
+from paribus.steps.reading import reading
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A training's outcome and the model that it left."""
+    """A training's outcome, the model that it left, and where its weights came from."""
 
     trained: Trained
     model: Model
+    origin: str
 
 
 def task_of(network: Network, recipe: Recipe, freeze: str) -> Task:
@@ -42,7 +44,13 @@ def task_of(network: Network, recipe: Recipe, freeze: str) -> Task:
         if optimizer.weight_decay > 0
         else ()
     )
-    return Task(optimizer.rule, trainable, decayed, clips=recipe.clip_norm is not None)
+    return Task(
+        optimizer.rule,
+        trainable,
+        decayed,
+        clips=recipe.clip_norm is not None,
+        label_smoothing=recipe.label_smoothing,
+    )
 
 
 def fit(
@@ -57,6 +65,7 @@ def fit(
     body: Model | None = None,
     epochs: int | None = None,
     after_epoch: AfterEpoch | None = None,
+    metrics: Sequence[str] = (),
 ) -> Fitted:
     """Train ``spec``'s model by the recipe of ``step`` on ``train_rows``.
 
@@ -70,43 +79,40 @@ def fit(
         body: the pretrained model that ``finetune.weights = "auto"`` means, where there is one.
         epochs: instead of the recipe's.
         after_epoch: told each epoch's validation; True stops.
+        metrics: to judge by, besides the recipe's.
     """
-    recipe, section = spec.recipe(step), step_data(spec, step)
-    dataset = experiment.examples.dataset(section)
+    recipe, view = spec.recipe(step), step_data(spec, step)
+    dataset = experiment.examples.dataset(view)
     network = experiment.examples.network(spec, step)
     task = task_of(network, recipe, spec.finetune.freeze if step == "finetune" else "none")
-    preprocess = datasets.fit(dataset, train_rows, section.transform)
+    inputs = reading(dataset, train_rows, view, recipe, spec.seed, stream)
+    judge = Judge(
+        inputs,
+        dataset.y,
+        network.classes,
+        tuple(dict.fromkeys((recipe.monitor, *recipe.metrics, *metrics))),
+        recipe.label_smoothing,
+    )
     initial = initial_weights(spec, step, network, None if body is None else body.weights)
     session = experiment.machine.session(network, task)
-    session.import_weights(initial)
-
-    def augment(epoch: int, count: int) -> Augmentation | None:
-        return datasets.augmentation(
-            section.transform, dataset.stored_size, spec.seed, epoch, count, stream
-        )
-
-    schedule = Schedule(
-        recipe,
-        epochs or recipe.epochs,
-        train_rows,
-        spec.seed,
-        stream,
-        preprocess,
-        augment,
-    )
+    session.import_weights(initial.tensors)
+    schedule = Schedule(recipe, epochs or recipe.epochs, train_rows, spec.seed, stream, inputs)
     work = Training(
         session,
         schedule,
         experiment.machine.handle(session, dataset),
         validation_rows,
+        judge,
         labels,
         experiment.record,
         experiment.progress,
     )
     if after_epoch is not None:
         work.after_epoch = after_epoch
+    if initial.origin != "drawn":
+        experiment.say_once(f"{network.architecture} starts from {initial.origin}")
     trained = train(work)
-    return Fitted(trained, Model(network, trained.weights, preprocess, section))
+    return Fitted(trained, Model(network, trained.weights, view, judge), initial.origin)
 
 
 def summary(fitted: Fitted) -> dict[str, Any]:
@@ -114,6 +120,7 @@ def summary(fitted: Fitted) -> dict[str, Any]:
     trained = fitted.trained
     validation = None if trained.validation is None else trained.validation.as_dict()
     return {
+        "initial_weights": fitted.origin,
         "epochs": trained.epochs,
         "kept_epoch": trained.kept_epoch,
         "stopped_early": trained.stopped,

@@ -1,22 +1,38 @@
-"""Where a training starts: drawn tensors, a pretrained body, or weights from a file."""
+"""Where a training starts: drawn tensors, a pretrained body, or weights from a file.
+
+A body is taken whole or not at all: every tensor below the head has to be there in its shape. A
+head belongs to a task. It is drawn anew for a new one, and what the given weights have for theirs
+is left behind; where a head was to be kept but has other outputs, it is drawn, too, and said.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 
 from paribus import weights
 from paribus.adapter import Array
-from paribus.architectures import HEAD, Network
-from paribus.errors import WeightsError
+from paribus.architectures import ARCHITECTURES, HEAD, Network
+from paribus.errors import SpecError, WeightsError
 from paribus.spec.sections import Spec
+
+# Between body and head; a checkpoint made for another objective may lack it.
+POOLER = "pooler"
+
+
+@dataclass(frozen=True)
+class Initial:
+    """The tensors that a training starts from, and where they come from, in words."""
+
+    tensors: dict[str, Array]
+    origin: str
 
 
 def initial_weights(
     spec: Spec, step: str, network: Network, body: Mapping[str, Array] | None
-) -> dict[str, Array]:
-    """Return the tensors that a step's training starts from, by the recipe's ``weights``.
+) -> Initial:
+    """Return what a step's training starts from, by the recipe's ``weights``.
 
     Args:
         spec: the spec of the training.
@@ -26,46 +42,70 @@ def initial_weights(
 
     Raises:
         WeightsError: a given body or head does not fit the network.
+        SpecError: the checkpoint is meant, but the spec names none.
     """
-    if step == "pretrain":
-        if spec.pretrain.weights == "drawn":
-            return weights.draw(network, spec.seed)
-        return _given(Path(spec.pretrain.weights), network, keep_head=True, seed=spec.seed)
-    source, keep_head = spec.finetune.weights, spec.finetune.head == "keep"
-    if source == "drawn" or (source == "auto" and body is None):
-        return weights.draw(network, spec.seed)
+    source = spec.recipe(step).weights
+    keep_head = step == "pretrain" or spec.finetune.head == "keep"
     if source == "auto" and body is not None:
         return _onto(network, body, "the pretrained weights", keep_head, spec.seed)
-    return _given(Path(source), network, keep_head=keep_head, seed=spec.seed)
-
-
-def _given(path: Path, network: Network, *, keep_head: bool, seed: int) -> dict[str, Array]:
-    return _onto(network, weights.load(path), f"the weights in {path}", keep_head, seed)
+    if source == "auto":
+        source = "drawn" if spec.checkpoint is None else "checkpoint"
+    if source == "drawn":
+        return Initial(weights.draw(network, spec.seed), "drawn")
+    if source == "checkpoint":
+        if spec.checkpoint is None:
+            raise SpecError(
+                f"{step}.weights = 'checkpoint', but the spec names no checkpoint; set checkpoint, "
+                "or give the path of the weights"
+            )
+        source = spec.checkpoint
+    return _onto(network, weights.load(source), f"the weights in {source}", keep_head, spec.seed)
 
 
 def _onto(
     network: Network, given: Mapping[str, Array], what: str, keep_head: bool, seed: int
-) -> dict[str, Array]:
+) -> Initial:
     """Take ``given`` for the body, and for the head too or draw it anew."""
+    shapes = weights.shapes(network)
     head = [name for name, tensor in network.tensors.items() if tensor.stage == HEAD]
-    wanted = {
-        name: shape
-        for name, shape in weights.shapes(network).items()
-        if keep_head or name not in head
+    fresh: list[str] = []
+    if not keep_head:
+        fresh, said = head, "a new head"
+    elif head and not any(name in given for name in head):
+        fresh, said = head, f"a new head, since it has none for {network.objective}"
+    elif _other_outputs(network, head, given):
+        fresh, said = head, f"a new head of {network.classes} outputs, since its own has others"
+    else:
+        said = "with its head"
+    said = f"{what}, {said}"
+    pooler = [name for name, tensor in network.tensors.items() if tensor.stage == POOLER]
+    if pooler and not any(name in given for name in pooler):
+        fresh, said = [*fresh, *pooler], f"{said}, and a new pooler, since it has none"
+    wanted = {name: shape for name, shape in shapes.items() if name not in fresh}
+    # Heads of other tasks stay behind, whatever they are called.
+    others = ARCHITECTURES[network.architecture].head_tensors
+    offered = {
+        name: array
+        for name, array in given.items()
+        if name in wanted or not (name in fresh or name.startswith(others))
     }
-    offered = {name: a for name, a in given.items() if keep_head or name not in head}
     try:
         weights.check(offered, wanted, what)
     except WeightsError as error:
-        hint = (
-            " A head that is kept needs the same number of classes; with finetune.head = "
-            "'new' only the body is taken."
-            if keep_head
-            else ""
-        )
         raise WeightsError(
             f"{error}. The network is {network.architecture} {json.dumps(network.parameters)} "
-            f"for inputs of shape {network.input_shape}.{hint}"
+            f"for inputs of shape {network.input_shape}"
         ) from error
-    drawn = {} if keep_head else weights.draw(network, seed, only=head)
-    return {name: drawn[name] if name in drawn else offered[name] for name in network.tensors}
+    drawn = weights.draw(network, seed, only=fresh)
+    tensors = {name: drawn[name] if name in drawn else offered[name] for name in network.tensors}
+    return Initial(tensors, said)
+
+
+def _other_outputs(network: Network, head: list[str], given: Mapping[str, Array]) -> bool:
+    """Whether a head differs in the number of its outputs, and in nothing else."""
+    outputs = network.nodes[-1].name
+    last = [name for name in head if network.tensors[name].node == outputs and name in given]
+    shapes = weights.shapes(network)
+    return any(given[name].shape != shapes[name] for name in last) and all(
+        given[name].shape[1:] == shapes[name][1:] for name in last
+    )

@@ -18,6 +18,7 @@ from paribus import draws
 from paribus.errors import NonFiniteLoss, RunError
 from paribus.metrics import Evaluation
 from paribus.plan import Integers
+from paribus.scores import larger_is_better
 from paribus.spec import assign
 from paribus.spec.sections import Optimize, Range, Spec
 from paribus.stepping import AfterEpoch
@@ -45,7 +46,7 @@ def optimize(experiment: Experiment) -> None:
             f"optimize: none of {len(trials)} trials came to an end with a finite loss; narrow "
             "the learning rate's range in optimize.search"
         )
-    sign = 1.0 if section.metric == "loss" else -1.0
+    sign = -1.0 if larger_is_better(section.metric) else 1.0
     best = min(complete, key=lambda trial: (sign * trial["value"], trial["number"]))
     experiment.results["optimize"] = {
         "best": {key: best[key] for key in ("number", "params", "value")},
@@ -133,15 +134,24 @@ class _Trial:
             body=body_for(self.experiment, self.spec, self.section.step),
             epochs=self.section.epochs,
             after_epoch=after,
+            metrics=(self.section.metric,),
         ).trained
-        assert trained.validation is not None
-        return trained.validation.metric(self.section.metric), trained.epochs
+        return self._value(trained.validation), trained.epochs
+
+    def _value(self, validation: Evaluation | None) -> float:
+        metric = self.section.metric
+        value = None if validation is None else validation.metric(metric)
+        if value is None:
+            raise RunError(
+                f"optimize.metric = {metric!r} is not defined on these validation rows (a class is "
+                "absent); use more of them, or another metric"
+            )
+        return value
 
     def _after_epoch(self, epoch: int, validation: Evaluation | None) -> bool:
-        assert validation is not None
         total = self.section.epochs or self.spec.recipe(self.section.step).epochs
         if epoch < total:
-            self._report(validation.metric(self.section.metric), epoch)
+            self._report(self._value(validation), epoch)
         return False
 
     def _report(self, value: float, resource: int) -> None:
@@ -167,7 +177,7 @@ def _study(section: Optimize, seed: int) -> optuna.Study:
         "median": optuna.pruners.MedianPruner,
         "successive-halving": optuna.pruners.SuccessiveHalvingPruner,
     }
-    direction = "minimize" if section.metric == "loss" else "maximize"
+    direction = "maximize" if larger_is_better(section.metric) else "minimize"
     study = optuna.create_study(
         sampler=sampler, pruner=pruners[section.pruner](), direction=direction
     )

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from paribus import data as datasets
 from paribus import weights
 from paribus.adapter import Array
 from paribus.batches import Schedule
 from paribus.plan import Integers
+from paribus.scores import validate
 from paribus.spec import variant
 from paribus.spec.sections import Spec
 from paribus.steps.examples import Examples, step_data
 from paribus.steps.initial import initial_weights
+from paribus.steps.reading import reading
 
 
 def prepare(spec: Spec, examples: Examples) -> None:
@@ -52,7 +53,7 @@ def _select(spec: Spec, examples: Examples, pretrains: bool) -> list[Spec]:
 
 
 def _check(spec: Spec, step: str, rows: Integers, examples: Examples, pretrains: bool) -> None:
-    recipe, section = spec.recipe(step), step_data(spec, step)
+    recipe, view = spec.recipe(step), step_data(spec, step)
     network = examples.network(spec, step)
     body: dict[str, Array] | None = None
     if step == "finetune":
@@ -61,8 +62,13 @@ def _check(spec: Spec, step: str, rows: Integers, examples: Examples, pretrains:
             shapes = weights.shapes(examples.network(spec, "pretrain"))
             # Of the right shape, and no memory behind it: only shapes are looked at.
             body = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
-    if body is not None or recipe.weights not in ("auto", "drawn"):
+    drawn = recipe.weights == "drawn" or (recipe.weights == "auto" and spec.checkpoint is None)
+    if body is not None or not drawn:
         initial_weights(spec, step, network, body)
-    dataset = examples.dataset(section)
-    preprocess = datasets.fit(dataset, rows[:1], section.transform)
-    Schedule(recipe, 1, rows, spec.seed, step, preprocess, lambda epoch, count: None)
+    dataset = examples.dataset(view)
+    validate(tuple({recipe.monitor, *recipe.metrics}), view.objective, network.classes)
+    balanced = recipe.class_weights == "balanced"
+    stated = recipe.model_copy(update={"class_weights": None}) if balanced else recipe
+    # Fitting may read everything; whether it can be done, a row shows as well.
+    inputs = reading(dataset, rows[:1], view, stated, spec.seed, step)
+    Schedule(recipe, 1, rows, spec.seed, step, inputs)

@@ -16,7 +16,7 @@ def pretrain(experiment: Experiment) -> None:
     experiment.pretrains = True
     experiment.model = fitted.model
     held = experiment.examples.held_out(step_data(experiment.spec, "pretrain"))
-    experiment.results["pretrain"] = summary(fitted) | {"held_out_examples": len(held)}
+    experiment.results["pretrain"] = summary(fitted) | {"held_out_examples": held}
 
 
 def body_for(experiment: Experiment, spec: Spec, step: str) -> Model | None:
@@ -60,4 +60,5 @@ def _train(experiment: Experiment, spec: Spec, labels: dict[str, Any]) -> Fitted
 
 def _key(spec: Spec) -> str:
     data = step_data(spec, "pretrain")
-    return spec.model.model_dump_json() + spec.pretrain.model_dump_json() + data.model_dump_json()
+    sections = (spec.model, spec.pretrain, data.section)
+    return "".join(section.model_dump_json() for section in sections)

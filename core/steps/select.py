@@ -11,6 +11,7 @@ from paribus import weights
 from paribus.data import Fold
 from paribus.errors import NonFiniteLoss, RunError
 from paribus.metrics import mean_and_standard_error
+from paribus.scores import larger_is_better
 from paribus.spec import variant
 from paribus.spec.sections import Candidate, Select, Spec
 from paribus.steps.examples import step_data
@@ -76,9 +77,10 @@ def choose(scores: Sequence[Score], metric: str, rule: str) -> int:
     means = {i: score.mean for i, score in enumerate(scores) if score.mean is not None}
     if not means:
         raise RunError(
-            "select: the loss of every candidate became infinite or NaN; lower the learning rate"
+            f"select: no candidate has a {metric} on every fold; where the loss became infinite or "
+            "NaN, lower the learning rate"
         )
-    sign = 1.0 if metric == "loss" else -1.0
+    sign = -1.0 if larger_is_better(metric) else 1.0
     best = min(means, key=lambda i: (sign * means[i], i))
     if rule == "best":
         return best
@@ -123,25 +125,24 @@ def _score(
                 stream=f"select/{fold.repeat}/{fold.fold}",
                 body=body_for(experiment, spec, section.step),
                 epochs=section.epochs,
+                metrics=(section.metric,),
             ).trained
         except NonFiniteLoss as error:
             experiment.progress.note(str(error))
-            row |= {"loss": None, "accuracy": None, "diverged": True}
+            row |= {"loss": None, "diverged": True}
         else:
             assert trained.validation is not None  # a fold always has validation rows
-            values.append(trained.validation.metric(section.metric))
-            row |= {
-                "loss": trained.validation.loss,
-                "accuracy": trained.validation.accuracy,
-                "epochs": trained.epochs,
-            }
+            value = trained.validation.metric(section.metric)
+            values += [] if value is None else [value]
+            found_here = trained.validation.as_dict() | {"epochs": trained.epochs}
+            row |= {key: item for key, item in found_here.items() if key != "examples"}
         found.append(row | {"seconds": time.perf_counter() - started})
     whole = len(values) == len(folds)
     mean, error_of_mean = mean_and_standard_error(values) if whole else (None, None)
     parameters = experiment.examples.network(spec, section.step).parameter_count
     experiment.progress.note(
         f"select {candidate.name}: {section.metric} "
-        + ("diverged" if mean is None else f"{mean:.4f} ± {error_of_mean or 0:.4f}")
+        + ("has no value" if mean is None else f"{mean:.4f} ± {error_of_mean or 0:.4f}")
     )
     return Score(
         candidate.name, found, mean, error_of_mean, parameters, time.perf_counter() - began

@@ -9,19 +9,19 @@ from hypothesis import strategies as st
 
 from paribus.batches import Schedule
 from paribus.errors import SpecError
-from paribus.plan import Augmentation, Preprocess
+from paribus.inputs import Inputs
+from paribus.plan import Augmentation, Preprocess, Targets
 from paribus.spec.training import Recipe
 
 
-def schedule(rows: int, seed: int = 0, augment=None, **recipe) -> Schedule:
+def schedule(rows: int, seed: int = 0, augment=None, inputs=None, **recipe) -> Schedule:
     return Schedule(
         Recipe.model_validate(recipe),
         recipe.get("epochs", 3),
         np.arange(rows, dtype=np.int64) * 10,
         seed,
         "test",
-        Preprocess(),
-        augment or (lambda epoch, count: None),
+        inputs or Inputs(augment=augment or (lambda epoch, count: None)),
     )
 
 
@@ -132,3 +132,81 @@ def test_learning_rates_continue_over_epochs():
     work = schedule(64, batch_size=16, epochs=5, schedule={"name": "linear", "final": 0.0})
     rates = [rate for e in range(5) for rate in work.epoch(e).plan(0, 10).scalars["learning_rate"]]
     assert rates == pytest.approx([0.01 * (1 - t / 20) for t in range(20)])
+
+
+LENGTHS = np.random.default_rng(3).integers(1, 33, 2000)
+
+
+def reading(**fields) -> Inputs:
+    """Rows are numbered 0, 10, 20, …; only those are read."""
+    lengths = np.full(20000, -1)
+    lengths[::10] = LENGTHS
+    return Inputs(preprocess=Preprocess(length=32), lengths=lengths, widths=(8, 16, 32), **fields)
+
+
+@given(sizes, st.integers(1, 20), st.booleans())
+def test_texts_are_padded_to_the_smallest_width_that_fits(size, limit, grouped):
+    rows, batch, _ = size
+    work = schedule(rows, inputs=reading(), batch_size=batch, group_by_length=grouped)
+    epoch, start, seen = work.epoch(1), 0, []
+    while start < work.steps_per_epoch:
+        plan = epoch.plan(start, limit)
+        start += plan.steps
+        for step in real_rows(plan):
+            longest = max(LENGTHS[row // 10] for row in step)
+            assert plan.preprocess.length == next(w for w in (8, 16, 32) if w >= longest)
+            seen += step
+    assert len(set(seen)) == len(seen) == sum(work.sizes)
+
+
+def test_grouping_pads_less_and_mixes_batches():
+    alone = schedule(1600, inputs=reading(), batch_size=16).epoch(0)
+    grouped = schedule(1600, inputs=reading(), batch_size=16, group_by_length=True).epoch(0)
+
+    def widths(epoch):
+        found, start = [], 0
+        while start < 100:
+            plan = epoch.plan(start, 64)
+            found += [plan.preprocess.length] * plan.steps
+            start += plan.steps
+        return found
+
+    assert sum(widths(grouped)) < 0.65 * sum(widths(alone))
+    # A drawn order of batches: neither ascending nor in runs.
+    changes = sum(a != b for a, b in zip(widths(grouped), widths(grouped)[1:], strict=False))
+    assert changes > 30
+    other = schedule(1600, inputs=reading(), batch_size=16, group_by_length=True).epoch(1)
+    assert widths(other) != widths(grouped)
+
+
+def test_class_weights_make_a_weighted_mean():
+    weights = np.where(np.arange(1000) % 20 == 0, 3.0, 1.0)
+    work = schedule(10, inputs=Inputs(row_weights=weights), batch_size=5, shards=2)
+    plan = work.epoch(0).plan(0, 2)
+    real = np.arange(3) < plan.counts[..., None]
+    assert plan.weights.sum(axis=(1, 2)) == pytest.approx([1.0, 1.0], rel=1e-15)
+    for step in range(2):
+        own = weights[plan.indices[step]]
+        assert plan.weights[step][real[step]] == pytest.approx(
+            (own / own[real[step]].sum())[real[step]]
+        )
+    assert work.totals(plan) == pytest.approx(
+        [(weights[plan.indices] * real)[k].sum() for k in (0, 1)]
+    )
+
+
+def test_a_language_model_s_loss_is_a_mean_over_tokens():
+    causal = Inputs("causal_lm", Preprocess(length=7))
+    plan = schedule(10, inputs=causal, batch_size=4).epoch(0).plan(0, 2)
+    assert (plan.weights == 1 / 28).all()
+
+    def mask(rows, epoch, positions):
+        counts = positions % 3 + 1
+        blank = np.zeros((*rows.shape, 3), dtype=np.int64)
+        return Targets(blank.astype(np.int32), blank, blank, counts)
+
+    masked = schedule(10, inputs=Inputs("masked_lm", Preprocess(length=7), mask=mask), batch_size=4)
+    plan = masked.epoch(0).plan(0, 2)
+    counts = [1 + 2 + 3 + 1, 2 + 3 + 1 + 2]
+    assert plan.weights[:, 0, 0] == pytest.approx([1 / n for n in counts])
+    assert masked.totals(plan) == pytest.approx(counts)

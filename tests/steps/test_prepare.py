@@ -11,7 +11,7 @@ from command import Runner
 from experiments import changed, small
 
 from paribus.spec import load
-from paribus.steps.examples import Examples
+from paribus.steps.examples import Examples, step_data
 
 TASK = {"steps": ["pretrain", "finetune"], "data": {"classes": [5, 6, 7]}}
 
@@ -36,17 +36,18 @@ def test_pretraining_never_sees_a_row_that_judges_the_task(patch: dict[str, Any]
     spec = load({**TASK, "pretrain": {"data": patch}})
     assert spec.pretrain.data is not None
     examples = Examples(spec)
-    task, large = examples.split(spec.data), examples.split(spec.pretrain.data)
-    judges = _source_rows(examples, spec.data, np.concatenate((task.validation, task.test)))
+    views = step_data(spec, "finetune"), step_data(spec, "pretrain")
+    task, large = (examples.split(view) for view in views)
+    judges = _source_rows(examples, views[0], np.concatenate((task.validation, task.test)))
     seen = np.concatenate((large.train, large.validation))
-    assert not _source_rows(examples, spec.pretrain.data, seen) & judges
-    assert len(examples.held_out(spec.pretrain.data)) > 0
+    assert not _source_rows(examples, views[1], seen) & judges
+    assert examples.held_out(step_data(spec, "pretrain")) > 0
 
 
 def test_pretraining_alone_keeps_all_of_its_rows() -> None:
     spec = load({**TASK, "steps": ["pretrain"], "pretrain": {"data": {"classes": [5, 6, 7, 8]}}})
     assert spec.pretrain.data is not None
-    assert len(Examples(spec).held_out(spec.pretrain.data)) == 0
+    assert Examples(spec).held_out(step_data(spec, "pretrain")) == 0
 
 
 def test_the_run_says_how_many_rows_were_held_out(run: Runner) -> None:
