@@ -14,8 +14,8 @@ import numpy as np
 
 from paribus.adapter import Array
 from paribus.errors import NonFiniteLoss
+from paribus.measures import better
 from paribus.metrics import Evaluation
-from paribus.scores import better
 from paribus.spec.training import Recipe
 from paribus.stepping import Steps, Training
 

@@ -11,10 +11,8 @@ of a run, and never NaN in a file: there were no rows; outputs were NaN or infin
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from math import isfinite, isnan
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,7 @@ import numpy.typing as npt
 
 from paribus.architectures.network import LANGUAGE, Objective
 from paribus.draws import Floats
-from paribus.errors import SpecError, nearest
+from paribus.measures import TOP_K, find, validate
 from paribus.plan import Sums
 from paribus.tallies import (
     Calibration,
@@ -35,43 +33,20 @@ from paribus.tallies import (
     Tally,
 )
 
-LOSS = "loss"
-TOP_K = "top_K_accuracy"
-_TOP = re.compile(r"top_([1-9][0-9]{0,8})_accuracy")
-_CLASSES: tuple[Objective, ...] = ("classification",)
-_NUMBERS: tuple[Objective, ...] = ("regression",)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric: where it applies, which way is better, and how it is computed.
-
-    Attributes:
-        objectives: those that it applies to.
-        larger: whether a larger value is the better one.
-        tally: what is summed for it; metrics of one tally share it.
-        value: the tally's method that answers; its docstring has the formula and its source.
-    """
-
-    objectives: tuple[Objective, ...]
-    larger: bool
-    tally: type[Tally]
-    value: Callable[..., float | None]
-
-
-METRICS: Mapping[str, Metric] = {
-    "accuracy": Metric(_CLASSES + LANGUAGE, True, Likelihood, Likelihood.accuracy),
-    # K is written as a number: top_5_accuracy
-    TOP_K: Metric(_CLASSES, True, Ranks, Ranks.top),
-    "balanced_accuracy": Metric(_CLASSES, True, ClassCounts, ClassCounts.balanced_accuracy),
-    "macro_f1": Metric(_CLASSES, True, ClassCounts, ClassCounts.macro_f1),
-    "roc_auc": Metric(_CLASSES, True, Curve, Curve.area),
-    "log_loss": Metric(_CLASSES, False, Likelihood, Likelihood.log_loss),
-    "calibration_error": Metric(_CLASSES, False, Calibration, Calibration.error),
-    "mean_squared_error": Metric(_NUMBERS, False, Errors, Errors.mean_squared_error),
-    "mean_absolute_error": Metric(_NUMBERS, False, Errors, Errors.mean_absolute_error),
-    "r2": Metric(_NUMBERS, True, Errors, Errors.r2),
-    "perplexity": Metric(LANGUAGE, False, Likelihood, Likelihood.perplexity),
+# metric → what is summed for it (metrics of one tally share it), and its method that answers, whose
+# docstring has the formula and its source
+TALLIES: Mapping[str, tuple[type[Tally], Callable[..., float | None]]] = {
+    "accuracy": (Likelihood, Likelihood.accuracy),
+    TOP_K: (Ranks, Ranks.top),
+    "balanced_accuracy": (ClassCounts, ClassCounts.balanced_accuracy),
+    "macro_f1": (ClassCounts, ClassCounts.macro_f1),
+    "roc_auc": (Curve, Curve.area),
+    "log_loss": (Likelihood, Likelihood.log_loss),
+    "calibration_error": (Calibration, Calibration.error),
+    "mean_squared_error": (Errors, Errors.mean_squared_error),
+    "mean_absolute_error": (Errors, Errors.mean_absolute_error),
+    "r2": (Errors, Errors.r2),
+    "perplexity": (Likelihood, Likelihood.perplexity),
 }
 
 
@@ -90,8 +65,8 @@ class Scores:
     def __init__(self, objective: Objective, names: Sequence[str], classes: int) -> None:
         validate(names, objective, classes)
         self._objective, self._classes = objective, classes
-        self._metrics = {name: _find(name, objective) for name in names}
-        kinds = dict.fromkeys(metric.tally for metric, _ in self._metrics.values())
+        self._metrics = {name: find(name, objective) for name in names}
+        kinds = dict.fromkeys(TALLIES[key][0] for key, _ in self._metrics.values())
         self._tallies = {kind: kind(classes) for kind in kinds}
         self._rows, self._finite = 0, True
 
@@ -138,8 +113,9 @@ class Scores:
             return dict.fromkeys(self._metrics)
         found: dict[str, float | None] = {}
         with np.errstate(over="ignore", invalid="ignore"):
-            for name, (metric, arguments) in self._metrics.items():
-                value = metric.value(self._tallies[metric.tally], *arguments)
+            for name, (key, arguments) in self._metrics.items():
+                tally, answer = TALLIES[key]
+                value = answer(self._tallies[tally], *arguments)
                 found[name] = value if value is not None and isfinite(value) else None
         return found
 
@@ -159,68 +135,3 @@ class Scores:
                 f"labels from {labels.min()} to {labels.max()}, but {self._classes} classes"
             )
         return Part(outputs, labels)
-
-
-def larger_is_better(name: str) -> bool:
-    """Return which way a metric is better; the loss, which every evaluation has, is one too."""
-    return name != LOSS and _find(name)[0].larger
-
-
-def better(name: str, new: float | None, old: float | None, min_delta: float = 0.0) -> bool:
-    """Return whether ``new`` improves on ``old`` by more than ``min_delta``.
-
-    Any number improves on None and NaN; neither of these improves on anything.
-    """
-    if new is None or isnan(new):
-        return False
-    if old is None or isnan(old):
-        return True
-    return new > old + min_delta if larger_is_better(name) else new < old - min_delta
-
-
-def validate(names: Sequence[str], objective: Objective, classes: int | None = None) -> None:
-    """Check the names of metrics.
-
-    Args:
-        names: what the user wrote.
-        objective: the network's.
-        classes: outputs of a row; None where they are not known yet.
-
-    Raises:
-        SpecError: a metric is unknown or given twice, does not apply to the objective, or asks for
-            the K best of fewer than K classes; the message has a line for each.
-    """
-    lines: dict[str, None] = {}
-    for name in names:
-        try:
-            _, arguments = _find(name, objective)
-        except SpecError as error:
-            lines[str(error)] = None
-            continue
-        if arguments and classes is not None and arguments[0] > classes:
-            lines[
-                f"metric {name!r}: there {'is' if classes == 1 else 'are'} only {classes} "
-                f"class{'' if classes == 1 else 'es'}; allowed: K from 1 to {classes}"
-            ] = None
-        if names.count(name) > 1:
-            lines[f"metric {name!r}: given {names.count(name)} times; name it once"] = None
-    if lines:
-        raise SpecError("\n".join(lines))
-
-
-def _find(name: str, objective: Objective | None = None) -> tuple[Metric, tuple[int, ...]]:
-    """Return the metric of a name, and the arguments that the name has."""
-    top = _TOP.fullmatch(name)
-    metric = METRICS[TOP_K] if top else METRICS.get(name) if name != TOP_K else None
-    if metric is not None and objective in (None, *metric.objectives):
-        return metric, (int(top[1]),) if top else ()
-    names = [n for n, m in METRICS.items() if objective in (None, *m.objectives)]
-    listed = ", ".join(names) + (" (K a number from 1)" if TOP_K in names else "")
-    if metric is not None:
-        raise SpecError(
-            f"metric {name!r}: it applies to {' and '.join(metric.objectives)}, but the objective "
-            f"is {objective}; allowed: {listed}"
-        )
-    guess = nearest(name[:60], ["top_5_accuracy" if n == TOP_K else n for n in names])
-    allowed = f"Allowed for {objective}" if objective else "Allowed"
-    raise SpecError(f"metric {name[:60]!r}: unknown.{guess} {allowed}: {listed}")

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from paribus.comparing import Comparison
 from paribus.result import Result
+from paribus.steps.select import without_mean
 
 MIB = 2**20
 
@@ -40,7 +41,7 @@ def _lines(step: str, found: dict[str, Any]) -> list[tuple[str, str]]:
         lines = []
         for candidate in found["candidates"]:
             mean, error = candidate["mean"], candidate["standard_error"]
-            value = "has no value" if mean is None else f"{mean:.4f}"
+            value = without_mean(candidate["folds"]) if mean is None else f"{mean:.4f}"
             value += "" if error is None else f" ± {error:.4f}"
             mark = "  ← chosen" if candidate["name"] == found["chosen"] else ""
             size = f"{candidate['parameters']:,} parameters, {candidate['seconds']:.1f} s"

@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from paribus.architectures import LANGUAGE, ModelSection
 from paribus.architectures.cnn import CNN
 from paribus.errors import SpecError
+from paribus.measures import validate
 from paribus.spec.base import Section
 from paribus.spec.data import TEXTS, Data
 from paribus.spec.training import FineTune, Metric, PreTrain
@@ -274,8 +275,6 @@ class Spec(Section):
 
     def _objectives(self) -> None:
         """Refuse metrics that say nothing about what is learned, and words without texts."""
-        from paribus.scores import validate
-
         for section in (self.select, self.optimize):
             if section is not None:
                 try:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from paribus.errors import SpecError
+from paribus.measures import validate
 from paribus.spec.base import Section
 from paribus.spec.data import Data
 
@@ -223,8 +224,6 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _objective_fits(self) -> Self:
-        from paribus.scores import validate
-
         only = {"label_smoothing": self.label_smoothing, "class_weights": self.class_weights}
         for key, value in only.items():
             if value and self.objective != "classification":

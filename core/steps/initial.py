@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from paribus import weights
 from paribus.adapter import Array
@@ -59,7 +60,9 @@ def initial_weights(
                 "or give the path of the weights"
             )
         source = spec.checkpoint
-    return _onto(network, weights.load(source), f"the weights in {source}", keep_head, spec.seed)
+    return _onto(
+        network, weights.load(Path(source)), f"the weights in {source}", keep_head, spec.seed
+    )
 
 
 def _onto(

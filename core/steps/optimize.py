@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from paribus import draws
 from paribus.errors import NonFiniteLoss, RunError
+from paribus.measures import larger_is_better
 from paribus.metrics import Evaluation
 from paribus.plan import Integers
-from paribus.scores import larger_is_better
 from paribus.spec import assign
 from paribus.spec.sections import Optimize, Range, Spec
 from paribus.stepping import AfterEpoch

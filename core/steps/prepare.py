@@ -11,8 +11,8 @@ import numpy as np
 from paribus import weights
 from paribus.adapter import Array
 from paribus.batches import Schedule
+from paribus.measures import validate
 from paribus.plan import Integers
-from paribus.scores import validate
 from paribus.spec import variant
 from paribus.spec.sections import Spec
 from paribus.steps.examples import Examples, step_data

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from paribus import weights
 from paribus.data import Fold
 from paribus.errors import NonFiniteLoss, RunError
+from paribus.measures import larger_is_better
 from paribus.metrics import mean_and_standard_error
-from paribus.scores import larger_is_better
 from paribus.spec import variant
 from paribus.spec.sections import Candidate, Select, Spec
 from paribus.steps.examples import step_data
@@ -77,8 +77,9 @@ def choose(scores: Sequence[Score], metric: str, rule: str) -> int:
     means = {i: score.mean for i, score in enumerate(scores) if score.mean is not None}
     if not means:
         raise RunError(
-            f"select: no candidate has a {metric} on every fold; where the loss became infinite or "
-            "NaN, lower the learning rate"
+            "select: the loss of every candidate became infinite or NaN"
+            + ("" if metric == "loss" else f", or its {metric} is not defined on a fold")
+            + "; lower the learning rate"
         )
     sign = -1.0 if larger_is_better(metric) else 1.0
     best = min(means, key=lambda i: (sign * means[i], i))
@@ -87,6 +88,11 @@ def choose(scores: Sequence[Score], metric: str, rule: str) -> int:
     limit = sign * means[best] + (scores[best].standard_error or 0.0)
     within = [i for i, mean in means.items() if sign * mean <= limit]
     return min(within, key=lambda i: (scores[i].parameters, sign * means[i], i))
+
+
+def without_mean(folds: Sequence[Mapping[str, Any]]) -> str:
+    """Return why a candidate has no mean."""
+    return "diverged" if any(fold.get("diverged") for fold in folds) else "undefined"
 
 
 def _score(
@@ -142,11 +148,11 @@ def _score(
     parameters = experiment.examples.network(spec, section.step).parameter_count
     experiment.progress.note(
         f"select {candidate.name}: {section.metric} "
-        + ("has no value" if mean is None else f"{mean:.4f} ± {error_of_mean or 0:.4f}")
+        + (without_mean(found) if mean is None else f"{mean:.4f} ± {error_of_mean or 0:.4f}")
     )
     return Score(
         candidate.name, found, mean, error_of_mean, parameters, time.perf_counter() - began
     )
 
 
-__all__ = ["Score", "choose", "select"]
+__all__ = ["Score", "choose", "select", "without_mean"]

@@ -16,8 +16,9 @@ from scipy.special import expit, softmax
 from sklearn import metrics as sk
 
 from paribus.errors import SpecError
+from paribus.measures import MEASURES, better, larger_is_better, validate
 from paribus.plan import Sums
-from paribus.scores import METRICS, Scores, better, larger_is_better, validate
+from paribus.scores import TALLIES, Scores
 
 CLASSIFICATION = (
     "accuracy",
@@ -323,7 +324,7 @@ def test_names_that_cannot_be_are_refused_in_words(names, objective, words):
 
 def test_every_metric_of_the_table_is_tested_here():
     tested = {*CLASSIFICATION, *REGRESSION, *LANGUAGE} - {"top_1_accuracy", "top_2_accuracy"}
-    assert tested | {"top_K_accuracy"} == set(METRICS)
+    assert tested | {"top_K_accuracy"} == set(MEASURES) == set(TALLIES)
     validate(["top_5_accuracy", *CLASSIFICATION], "classification", 5)
     validate(REGRESSION, "regression", 1)
     validate(LANGUAGE, "masked_lm", 1000)

@@ -29,7 +29,8 @@ def test_all_problems_are_listed_at_once() -> None:
         "  precision = 'float23': allowed: 'float32', 'float64', 'bfloat16'. "
         "Did you mean 'float32'?\n"
         "  finetune.epoch = 3: unknown key. Did you mean 'finetune.epochs'? Allowed here: "
-        "epochs, batch_size, shards, last_batch, optimizer, schedule, clip_norm, monitor, "
+        "objective, epochs, batch_size, shards, last_batch, optimizer, schedule, clip_norm, "
+        "label_smoothing, class_weights, mask_probability, group_by_length, monitor, metrics, "
         "early_stopping, keep, weights, head, freeze"
     )
 
@@ -82,7 +83,7 @@ def test_all_problems_are_listed_at_once() -> None:
         ({"model": None}, "model = null: allowed: 'mlp', 'cnn', "),
         ({"model": {"channels": ["a"]}}, "model.channels[0] = 'a': allowed: a whole number from"),
         ({"model": {"hidden": 3.0}}, "model.hidden = 3.0: allowed: a whole number from 0 to 65536"),
-        ({"finetune": 3}, "finetune = 3: allowed: a table with the keys epochs, "),
+        ({"finetune": 3}, "finetune = 3: allowed: a table with the keys objective, epochs, "),
         (
             {"finetune": {"optimizer": {"name": "sgd", "beta1": 0.5}}},
             "finetune.optimizer.beta1 = 0.5: unknown key. It belongs to name = 'adam', 'adamw'. "
@@ -138,17 +139,18 @@ def test_candidates_are_checked_before_anything_runs() -> None:
         {"name": "big", "model": {"architecture": "mlp", "hidden": [0]}},
         {"name": "other", "seed": 1, "modle": {}, "data": {"split": {"test": 0.5}}},
     ]
+    differ = "model, checkpoint, pretrain, finetune, data.transform, data.image, data.text, "
+    differ += "data.tokenizer"
     assert message({"select": {"candidates": candidates}}).splitlines() == [
         "spec: 4 problems",
         "  select.candidates[1].model.hidden[0] = 0: allowed: a whole number from 1 to 65536 "
         "(candidate 'big')",
         "  select.candidates[2].seed: stays equal for all candidates and trials; allowed to "
-        "differ: model, pretrain, finetune, data.transform, data.image (candidate 'other')",
+        f"differ: {differ} (candidate 'other')",
         "  select.candidates[2].modle: unknown key. Did you mean 'select.candidates[2].model'? "
-        "allowed to differ: model, pretrain, finetune, data.transform, data.image "
-        "(candidate 'other')",
+        f"allowed to differ: {differ} (candidate 'other')",
         "  select.candidates[2].data.split: stays equal for all candidates and trials; allowed to "
-        "differ: model, pretrain, finetune, data.transform, data.image (candidate 'other')",
+        f"differ: {differ} (candidate 'other')",
     ]
 
 
