@@ -45,7 +45,7 @@ def _imports(path: Path) -> Iterator[tuple[int, str]]:
     "statement",
     [
         "import paribus",
-        "import paribus.registry, paribus.remote",
+        "import paribus.registry, paribus.remote, paribus.scores",
         "from paribus import registry; [registry.get(name) for name in registry.names()]",
         "from paribus import registry; [registry.get(n).available() for n in registry.names()]",
         *(f"import paribus.backends.{name}" for name in PROMISED),
