@@ -106,7 +106,6 @@ def test_pretraining_may_start_from_another_run(run: Runner) -> None:
 def test_weights_that_do_not_fit_are_listed(run: Runner) -> None:
     first = run(small(model=CNN), out="first")
     for changes, words in (
-        ({"data__classes": [3, 4, 5, 6], "finetune__head": "keep"}, "fc.weight: (3, 16)"),
         ({"model": {"architecture": "mlp"}}, "hidden.0.weight"),
         ({"model": {**CNN, "channels": [3, 5]}}, "conv1.weight: (4, 3, 3, 3) instead of (5, 3"),
     ):
@@ -114,6 +113,19 @@ def test_weights_that_do_not_fit_are_listed(run: Runner) -> None:
         failed = run.attempt(tree, "--overwrite")
         assert failed.done.code == 2
         assert words in failed.done.said
+
+
+def test_a_head_of_other_outputs_is_replaced_and_the_run_says_so(run: Runner) -> None:
+    first = run(small(model=CNN), out="first")
+    tree = small(model=CNN, finetune__weights=str(first.folder), finetune__head="keep")
+    kept = run(tree, out="kept").steps["finetune"]["initial_weights"]
+    assert kept == f"the weights in {first.folder}, with its head"
+    replaced = run(changed(tree, data__classes=[3, 4, 5, 6]), "--verbose", out="replaced")
+    said = "a new head of 4 outputs, since its own has others"
+    assert said in replaced.steps["finetune"]["initial_weights"]
+    assert replaced.done.err.count(said) == 1
+    fresh = run(changed(tree, finetune__head="new"), out="fresh")
+    assert fresh.steps["finetune"]["initial_weights"].endswith(", a new head")
 
 
 def test_missing_and_broken_weights_are_refused(run: Runner) -> None:

@@ -59,7 +59,6 @@ def test_the_run_says_how_many_rows_were_held_out(run: Runner) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"finetune__head": "keep"}, "fc.weight"),
         ({"pretrain__data__image": {"size": [9, 9]}}, "hidden.0.weight"),
         ({"finetune__freeze": "layer9"}, "layer9"),
     ],
