@@ -78,12 +78,12 @@ class Tokenizer:
         found = usual | {role: number for role, number in named.items() if number is not None}
         self.roles = {role: number for role, number in found.items() if number is not None}
         marked = {
-            numbers.get(token["content"])
+            numbers[token["content"]]
             for token in document.get("added_tokens") or ()
-            if token.get("special")
+            if token.get("special") and token["content"] in numbers
         }
         gaps = set(range(self.vocabulary)).difference(numbers.values())
-        self.special = tuple(sorted({*self.roles.values(), *gaps, *marked} - {None}))  # type: ignore[type-var]
+        self.special = tuple(sorted({*self.roles.values(), *gaps, *marked}))
         # What stands for a text without any token; from the JSON alone, which is what is stored.
         own = numbers.get(str(document["model"].get("unk_token")))
         choices = (usual["eos"], usual["unk"], own, *self.special, 0)

@@ -90,7 +90,11 @@ def _bpe(path: Path, merges: Path, names: Mapping[str, str]) -> str:
     vocabulary = _object(path)
     lines = _text(merges).split("\n")
     start = 1 if lines[0].startswith("#version") else 0
-    pairs = [tuple(line.removesuffix("\r").split(" ")) for line in lines[start:] if line]
+    split = [line.removesuffix("\r").split(" ") for line in lines[start:] if line]
+    wrong = next((line for line in split if len(line) != 2), None)
+    if wrong is not None:
+        raise DataError(f"{merges}: {' '.join(wrong)!r} is no merge of two tokens; fetch it again")
+    pairs = [(first, second) for first, second in split]
     special = _special(names, vocabulary)
     with explained(str(path)):
         rust = Rust(models.BPE(vocabulary, pairs))
