@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from paribus.architectures import Objective
+from paribus.data import texts
 from paribus.data.checks import check_examples, check_labels
 from paribus.data.crossvalidation import SCHEMES, Fold, folds
-from paribus.data.dataset import Dataset
+from paribus.data.dataset import Dataset, Integers
 from paribus.data.images import conform
 from paribus.data.sources import SOURCES
 from paribus.data.splits import Split, split
-from paribus.data.subset import choose
+from paribus.data.subset import choose, left_out
 from paribus.data.transforms import augmentation, fit
 from paribus.errors import SpecError, nearest
 
@@ -35,15 +37,27 @@ __all__ = [
 ]
 
 
-def load(section: Data, seed: int) -> Dataset:
+def load(
+    section: Data,
+    seed: int,
+    objective: Objective = "classification",
+    exclude: Integers | None = None,
+    tokenizer: str | None = None,
+) -> Dataset:
     """Read the examples that the spec's ``data`` section describes.
 
     ``classes`` and ``limit`` choose rows before any image is decoded. Row numbers therefore depend
     on neither ``image`` nor ``transform``, and candidates that differ in those share their folds.
+    For language models the rows are documents until they are packed into blocks; ``limit`` then
+    chooses blocks.
 
     Args:
         section: ``data`` of the spec.
         seed: the experiment's, used for ``limit`` where ``section.split.seed`` is None.
+        objective: what the labels are for.
+        exclude: int64, row numbers of the source that judge another step and may not be used; the
+            rest of their groups is left out with them.
+        tokenizer: the JSON of the tokenizer to use instead of ``section.tokenizer``, for texts.
 
     Raises:
         DataError: files are missing or unreadable, or the examples cannot be used as they are.
@@ -54,10 +68,13 @@ def load(section: Data, seed: int) -> Dataset:
             f"data.source = {section.source!r}; allowed: {', '.join(SOURCES)}."
             f"{nearest(section.source, SOURCES)}"
         )
-    source = SOURCES[section.source](section)
-    check_labels(source)
+    source = SOURCES[section.source](section, objective)
+    check_labels(source, class_based=objective == "classification")
     seed = seed if section.split.seed is None else section.split.seed
-    chosen = choose(source, section.classes, section.limit, seed)
+    left = left_out(source, exclude)
+    if source.read is None:
+        return texts.dataset(section, seed, objective, source, left, tokenizer)
+    chosen = choose(source, section.classes, section.limit, seed, objective, left)
     x = conform(source.read(chosen.rows), section.image, source.value_range)
     check_examples(x, chosen.rows, source.origin)
     return Dataset(
@@ -68,4 +85,6 @@ def load(section: Data, seed: int) -> Dataset:
         chosen.groups,
         chosen.given_test,
         chosen.rows,
+        objective=objective,
+        skipped=source.skipped,
     )

@@ -12,10 +12,12 @@ _CHUNK_ROWS = 4096
 _ROWS_SHOWN = 5
 
 
-def check_labels(source: Source) -> None:
-    """Raise DataError unless there are examples and every label names a class."""
+def check_labels(source: Source, *, class_based: bool = True) -> None:
+    """Raise DataError unless there are examples and, where labels are classes, each names one."""
     if len(source.y) == 0:
         raise DataError(f"{source.origin}: there are no examples")
+    if not class_based:
+        return
     outside = np.flatnonzero((source.y < 0) | (source.y >= len(source.class_names)))
     if len(outside):
         raise DataError(

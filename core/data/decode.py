@@ -1,4 +1,4 @@
-"""One image file → uint8 pixels. The bytes are anybody's, so the doors are narrow.
+"""One image, a file or the bytes of one → uint8 pixels. They are anybody's: the doors are narrow.
 
 Few formats, named here, whatever the machine's Pillow could do besides; one frame; a bound on the
 pixels that is checked on the header. Photographs are turned upright by their EXIF orientation
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps
 
+from paribus.data.encoded import Encoded, opened
 from paribus.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM")
@@ -38,7 +39,7 @@ class Probe(NamedTuple):
     grey: bool
 
 
-def probe(path: Path) -> Probe:
+def probe(path: Path | Encoded) -> Probe:
     """Read an image's header.
 
     Raises:
@@ -51,7 +52,7 @@ def probe(path: Path) -> Probe:
 
 
 def decode(
-    path: Path,
+    path: Path | Encoded,
     channels: int,
     size: tuple[int, int] | None,
     resampling: Image.Resampling,
@@ -71,7 +72,7 @@ def decode(
         return np.asarray(plain, dtype=np.uint8).reshape(plain.height, plain.width, channels)
 
 
-def _eight_bit(image: Image.Image, path: Path) -> Image.Image:
+def _eight_bit(image: Image.Image, path: Path | Encoded) -> Image.Image:
     if image.mode.startswith("I"):
         # Pillow gives 16-bit greys as I;16, or (by format and version) as I; and clips them to 255.
         deep = np.asarray(image).astype(np.int64)
@@ -88,9 +89,9 @@ def _orientation(image: Image.Image) -> int:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path | Encoded) -> Iterator[Image.Image]:
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(opened(path), formats=FORMATS) as image:
             pixels = image.width * image.height
             if pixels > MAXIMUM_PIXELS:
                 raise DataError(

@@ -1,7 +1,8 @@
 """What a source knows before its examples are read: labels, names, and how to read rows.
 
 Labels are cheap and pixels are not: rows are chosen (classes, limit) on labels alone, and only
-the chosen ones are read and decoded.
+the chosen ones are read and decoded. Texts are not examples before there is a tokenizer, which may
+be made of them; so a source of texts has documents instead.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from paribus.data.dataset import Array, Integers, Tokens
+from paribus.architectures import Objective
+from paribus.data.dataset import Array, Integers
+from paribus.data.documents import Documents
+from paribus.errors import SpecError
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,24 +25,44 @@ class Source:
         y: as in ``Dataset`` (a class may have no example yet).
         class_names: C names; for regression the outputs' names, for language models none.
         value_range: what 1.0 is in stored units.
-        read: rows (int64, sorted) → x, as in ``Dataset``.
+        read: rows (int64, sorted) → x, as in ``Dataset``; None for texts.
         groups: int64 [N], or None.
         given_test: int64 rows of the source's own test set, or None.
-        tokens: for texts, else None.
+        documents: the texts, by row; None for images and tables of numbers.
         skipped: files that could not be read and were left out.
     """
 
     origin: str
-    y: Integers
+    y: Array
     class_names: tuple[str, ...]
     value_range: float
-    read: Callable[[Integers], Array]
+    read: Callable[[Integers], Array] | None = None
     groups: Integers | None = None
     given_test: Integers | None = None
-    tokens: Tokens | None = None
+    documents: Documents | None = None
     skipped: int = 0
 
 
 def reader(x: Array) -> Callable[[Integers], Array]:
     """Return a ``read`` for examples that are in memory; all rows are read without a copy."""
     return lambda rows: x if len(rows) == len(x) else x[rows]
+
+
+def require_objective(source: str, objective: Objective, *allowed: Objective) -> None:
+    """Require that a source has what an objective learns from.
+
+    Raises:
+        SpecError: it has not.
+    """
+    if objective not in allowed:
+        raise SpecError(
+            f"objective = {objective!r}: data.source = {source!r} has {_HAS[allowed]}; allowed: "
+            f"{', '.join(allowed)}"
+        )
+
+
+_HAS: dict[tuple[Objective, ...], str] = {
+    ("classification",): "classes to tell apart, no numbers and no texts",
+    ("classification", "regression"): "labels for its examples, no texts",
+    ("masked_lm", "causal_lm"): "texts without labels",
+}

@@ -1,4 +1,7 @@
-"""Which of a source's rows are used: ``data.classes`` and ``data.limit``, decided on labels."""
+"""Which of a source's rows are used: ``data.classes`` and ``data.limit``, decided on labels.
+
+Rows that judge another step are left out before that, and with them the rest of their groups.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from paribus.data.dataset import Integers
+from paribus.architectures import Objective
+from paribus.data.dataset import Array, Integers
 from paribus.data.source import Source
 from paribus.data.strata import apportion, take
 from paribus.errors import DataError, SpecError, nearest
@@ -19,52 +23,103 @@ class Chosen(NamedTuple):
     """Rows of the source (int64, sorted) and what is known of them, numbered anew from 0."""
 
     rows: Integers
-    y: Integers
+    y: Array
     class_names: tuple[str, ...]
     groups: Integers | None
     given_test: Integers | None
 
 
+NO_ROWS: Integers = np.empty(0, dtype=np.int64)
+
+
 def choose(
-    source: Source, classes: Sequence[int] | Sequence[str] | None, limit: int | None, seed: int
+    source: Source,
+    classes: Sequence[int] | Sequence[str] | None,
+    limit: int | None,
+    seed: int,
+    objective: Objective = "classification",
+    exclude: Integers = NO_ROWS,
 ) -> Chosen:
     """Keep the wanted classes, relabelled in their order, and of those a stratified subset.
 
     ``limit`` is an upper bound: with fewer examples all are kept. Each class keeps its share, in
-    the source's own test set and outside of it, and at least one example.
+    the source's own test set and outside of it, and at least one example. Labels that are no
+    classes are kept as they are.
+
+    Args:
+        source: the examples.
+        classes, limit: of the spec.
+        seed: what the subset is drawn from.
+        objective: what the labels are for.
+        exclude: int64, rows that are not used.
 
     Raises:
-        SpecError: an unknown or repeated class, or a limit below the number of classes.
-        DataError: a class without examples, or fewer than 2 classes.
+        SpecError: an unknown or repeated class, classes where there are none, or a limit below
+            the number of classes.
+        DataError: a class without examples, fewer than 2 classes, or no row left.
     """
+    class_based = objective == "classification"
+    if class_based:
+        y, names = _relabelled(source, classes)
+    elif classes is not None:
+        raise SpecError(
+            f"data.classes: with objective = {objective!r} there are no classes; remove the key"
+        )
+    else:
+        y, names = source.y, source.class_names
+    strata = y if class_based else np.zeros(len(y), dtype=np.int64)
+    used = strata >= 0
+    used[exclude] = False
+    rows = np.flatnonzero(used)
+    count = len(names) if class_based else 1
+    empty = np.flatnonzero(np.bincount(strata[rows], minlength=count) == 0)
+    if len(empty):
+        raise DataError(_lacking(source, names if class_based else (), empty, len(exclude)))
+    is_test = np.zeros(len(y), dtype=np.int64)
+    if source.given_test is not None:
+        is_test[source.given_test] = 1
+    if limit is not None and limit < len(rows):
+        rows = rows[_limited(strata[rows] * 2 + is_test[rows], limit, count, seed)]
+    groups = None if source.groups is None else source.groups[rows]
+    given_test = None if source.given_test is None else np.flatnonzero(is_test[rows])
+    return Chosen(rows, y[rows], names, groups, given_test)
+
+
+def left_out(source: Source, exclude: Integers | None) -> Integers:
+    """Return the rows, sorted, that may not be used: ``exclude`` and the rest of their groups."""
+    if exclude is None or not len(exclude):
+        return NO_ROWS
+    if source.groups is None:
+        return np.unique(exclude)
+    return np.flatnonzero(np.isin(source.groups, source.groups[exclude]))
+
+
+def _relabelled(
+    source: Source, classes: Sequence[int] | Sequence[str] | None
+) -> tuple[Integers, tuple[str, ...]]:
+    """Return labels, −1 for those of other classes, and the names of the wanted ones."""
     names = source.class_names
     kept = _indices(classes, names) if classes is not None else list(range(len(names)))
     relabel = np.full(len(names), -1, dtype=np.int64)
     relabel[kept] = np.arange(len(kept))
-    y = relabel[source.y]
-    rows = np.flatnonzero(y >= 0)
     names = tuple(names[index] for index in kept)
     if len(names) < 2:
         raise DataError(
             f"{source.origin}: {len(names)} class ({', '.join(names)}); classification needs at "
             "least 2"
         )
-    sizes = np.bincount(y[rows], minlength=len(names))
-    empty = np.flatnonzero(sizes == 0)
-    if len(empty):
-        listed = ", ".join(repr(names[c]) for c in empty[:_NAMES_SHOWN])
-        raise DataError(
-            f"{source.origin}: no example of class {listed}; labels must be 0 to "
-            f"{len(names) - 1}, each in use. Choose classes that have examples with data.classes"
-        )
-    is_test = np.zeros(len(source.y), dtype=np.int64)
-    if source.given_test is not None:
-        is_test[source.given_test] = 1
-    if limit is not None and limit < len(rows):
-        rows = rows[_limited(y[rows] * 2 + is_test[rows], limit, len(names), seed)]
-    groups = None if source.groups is None else source.groups[rows]
-    given_test = None if source.given_test is None else np.flatnonzero(is_test[rows])
-    return Chosen(rows, y[rows], names, groups, given_test)
+    return relabel[source.y], names
+
+
+def _lacking(source: Source, names: tuple[str, ...], empty: Integers, excluded: int) -> str:
+    since = f", since {excluded} rows judge another step" if excluded else ""
+    if not names:
+        return f"{source.origin}: no example is left{since}"
+    listed = ", ".join(repr(names[c]) for c in empty[:_NAMES_SHOWN])
+    return (
+        f"{source.origin}: no example of class {listed}{since}; labels must be 0 to "
+        f"{len(names) - 1}, each in use. Choose classes that have examples with data.classes"
+    )
 
 
 def _limited(strata: Integers, limit: int, classes: int, seed: int) -> Integers:

@@ -69,3 +69,22 @@ def test_integers_stay_below_high(seed, high):
     values = draws.integers(seed, "i", 0, (50,), high)
     assert values.min() >= 0
     assert values.max() < high
+
+
+@given(seeds, st.integers(0, 2**40), st.lists(st.integers(0, 60), max_size=12), st.integers(1, 9))
+def test_any_rows_are_drawn_without_those_before(seed, epoch, positions, count):
+    everything = draws.uniform(seed, "mask", epoch, (61, count))
+    rows = draws.uniform_rows(seed, "mask", epoch, np.array(positions, dtype=np.int64), count)
+    assert rows.shape == (len(positions), count)
+    assert (rows == everything[positions]).all()
+
+
+def test_a_row_far_away_takes_no_time():
+    far = draws.uniform_rows(1, "mask", 0, np.array([2**50, 2**50 + 1]), 3)
+    assert (draws.uniform_rows(1, "mask", 0, np.array([2**50 + 1]), 3)[0] == far[1]).all()
+
+
+@given(seeds, st.integers(0, 500), st.integers(1, 50))
+def test_words_may_start_anywhere(seed, start, count):
+    later = draws.words(seed, "order", 0, count, start)
+    assert (later == draws.words(seed, "order", 0, start + count)[start:]).all()

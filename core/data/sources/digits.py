@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paribus.data.source import Source, reader
+from paribus.architectures import Objective
+from paribus.data.source import Source, reader, require_objective
 from paribus.errors import SpecError
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 INK = 16.0
 
 
-def find(section: Data) -> Source:
+def find(section: Data, objective: Objective) -> Source:
     """Return the digits; uint8 [1797, 8, 8, 1], values 0 … 16."""
+    require_objective(section.source, objective, "classification")
     if section.path is not None:
         raise SpecError(
             f"data.path = {section.path!r}: the digits are part of scikit-learn and have no path; "

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paribus.data.source import Source, reader
+from paribus.architectures import Objective
+from paribus.data.source import Source, reader, require_objective
 from paribus.data.sources import idx
 from paribus.errors import DataError
 
@@ -24,8 +25,9 @@ CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
 _SIDE = 28
 
 
-def find(section: Data) -> Source:
+def find(section: Data, objective: Objective) -> Source:
     """Return the images; uint8 [N, 28, 28, 1], values 0 … 255, and the given test rows."""
+    require_objective(section.source, objective, "classification")
     folder = Path(section.path).expanduser() if section.path is not None else DEBIAN
     if not folder.is_dir():
         raise DataError(

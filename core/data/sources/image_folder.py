@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from paribus.architectures import Objective
 from paribus.data.dataset import Array, Integers
 from paribus.data.decode import FORMATS, SUFFIXES, decode, probe
+from paribus.data.encoded import Encoded
 from paribus.data.images import RESAMPLING
 from paribus.data.parallel import parallel
-from paribus.data.source import Source
+from paribus.data.source import Source, require_objective
 from paribus.errors import DataError, SpecError
 
 if TYPE_CHECKING:
@@ -40,11 +42,12 @@ class Listing(NamedTuple):
     labels: list[int]
 
 
-def find(section: Data) -> Source:
+def find(section: Data, objective: Objective) -> Source:
     """List the images; they are decoded when rows are read, to uint8 [n, H, W, 1 or 3].
 
     Channels are those of ``data.image.channels``; without it 1 if all images are grey, else 3.
     """
+    require_objective(section.source, objective, "classification")
     if section.path is None:
         raise SpecError("data.source = 'image_folder' needs data.path, a folder of class folders")
     root = Path(section.path).expanduser()
@@ -70,7 +73,7 @@ def find(section: Data) -> Source:
         given_test = np.arange(len(y) - len(listings[-1].labels), len(y), dtype=np.int64)
 
     def read(rows: Integers) -> Array:
-        return _decoded([paths[row] for row in rows], section.image)
+        return decoded([paths[row] for row in rows], section.image)
 
     return Source(str(root), y, names, 255.0, read, given_test=given_test)
 
@@ -151,7 +154,12 @@ def _entries(folder: Path, root: Path) -> list[Path]:
     return paths
 
 
-def _decoded(paths: Sequence[Path], section: Image) -> Array:
+def decoded(paths: Sequence[Path | Encoded], section: Image) -> Array:
+    """Return images uint8 [N, H, W, channels] as ``data.image`` asks for them.
+
+    Raises:
+        DataError: one cannot be decoded, or they differ in size and no size is asked for.
+    """
     probes = parallel(probe, paths)
     channels = section.channels or (1 if all(found.grey for found in probes) else 3)
     size = section.size or probes[0].size

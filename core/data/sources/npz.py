@@ -8,8 +8,9 @@ the spec's split draws its own.
 Arrays:
     x                uint8 or float [N, H, W, channels] or [N, H, W]: images, uint8 as 0 … 255,
                      floats as 0 … 1; any number [N, features]: a table
-    y                whole numbers [N], 0 … C − 1
+    y                whole numbers [N], 0 … C − 1; for regression numbers [N] or [N, outputs]
     class_names      text [C], if there
+    output_names     text [outputs], if there, for regression
     GROUPS           whole numbers or text [N], where data.groups = "GROUPS"; with separate parts
                      they are GROUPS_train, GROUPS_test, …
 """
@@ -20,10 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
+from paribus.architectures import Objective
 from paribus.data.checks import rows_text
 from paribus.data.dataset import Array, Integers
-from paribus.data.source import Source, reader
+from paribus.data.source import Source, reader, require_objective
 from paribus.data.sources.archive import Archive
 from paribus.errors import DataError, SpecError, nearest
 
@@ -34,18 +37,26 @@ PARTS = ("train", "val", "test")
 MAXIMUM_CLASSES = 1 << 16
 
 
-def find(section: Data) -> Source:
+def find(section: Data, objective: Objective) -> Source:
     """Return the file's examples, as they are stored."""
+    require_objective(section.source, objective, "classification", "regression")
+    numeric = objective == "regression"
     if section.path is None:
         raise SpecError("data.source = 'npz' needs data.path, the .npz file")
     path = Path(section.path).expanduser()
     with Archive(path) as archive:
         suffixes = _suffixes(archive)
-        _check_shapes(archive, suffixes)
-        ys = [_labels(archive, f"y{suffix}") for suffix in suffixes]
+        _check_shapes(archive, suffixes, numeric)
+        ys: list[Array] = [
+            _numbers(archive, f"y{suffix}") if numeric else _labels(archive, f"y{suffix}")
+            for suffix in suffixes
+        ]
         y = np.concatenate(ys)
         groups = None if section.groups is None else _groups(archive, section.groups, suffixes, ys)
-        names = _names(archive, y)
+        key, count = ("output_names", y.shape[1]) if numeric else ("class_names", _classes(y))
+        names = _names(archive, key, count)
+        if numeric and len(names) != count:
+            raise DataError(f"{path}: has {len(names)} output_names, and y has {count} outputs")
         parts = [archive.read(f"x{suffix}") for suffix in suffixes]
         x = _examples(parts[0] if len(parts) == 1 else np.concatenate(parts))
     given_test = None
@@ -79,8 +90,9 @@ def _suffixes(archive: Archive) -> list[str]:
     return found
 
 
-def _check_shapes(archive: Archive, suffixes: list[str]) -> None:
+def _check_shapes(archive: Archive, suffixes: list[str], numeric: bool) -> None:
     first_shape, first_type = archive.header(f"x{suffixes[0]}")
+    outputs = archive.header(f"y{suffixes[0]}").shape[1:] if numeric else ()
     for suffix in suffixes:
         shape, dtype = archive.header(f"x{suffix}")
         labels = archive.header(f"y{suffix}").shape
@@ -99,9 +111,10 @@ def _check_shapes(archive: Archive, suffixes: list[str]) -> None:
                 f"{where}, which looks channels-first; store images as [N, height, width, "
                 "channels], for example with x.transpose(0, 2, 3, 1)"
             )
-        if labels != shape[:1]:
+        if labels != shape[:1] + outputs or len(outputs) > 1:
+            what = "one row of numbers, as long in all parts," if numeric else "one label"
             raise DataError(
-                f"{where} and y{suffix} has shape {list(labels)}; y must hold one label for each "
+                f"{where} and y{suffix} has shape {list(labels)}; y must hold {what} for each "
                 f"of the {shape[0]} examples"
             )
         if shape[1:] != first_shape[1:] or dtype != first_type:
@@ -129,22 +142,40 @@ def _labels(archive: Archive, key: str) -> Integers:
     return stored.astype(np.int64)
 
 
-def _names(archive: Archive, y: Integers) -> tuple[str, ...]:
-    if "class_names" not in archive:
-        return tuple(str(label) for label in range(int(y.max(initial=-1)) + 1))
-    shape, dtype = archive.header("class_names")
+def _numbers(archive: Archive, key: str) -> npt.NDArray[np.float64]:
+    dtype = archive.header(key).dtype
+    if dtype.kind not in "uif":
+        raise DataError(f"{archive.path}: {key} has dtype {dtype}; allowed: numbers")
+    stored = archive.read(key).astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(stored).reshape(len(stored), -1).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"{archive.path}: {key} has NaN or infinity in {rows_text(bad)}; remove those rows"
+        )
+    return stored.reshape(len(stored), -1)
+
+
+def _classes(y: Integers) -> int:
+    return int(y.max(initial=-1)) + 1
+
+
+def _names(archive: Archive, key: str, count: int) -> tuple[str, ...]:
+    if key not in archive:
+        return tuple(str(number) for number in range(count))
+    shape, dtype = archive.header(key)
+    what = "output" if key == "output_names" else "class"
     if dtype.kind != "U" or len(shape) != 1:
         raise DataError(
-            f"{archive.path}: class_names has dtype {dtype} and shape {list(shape)}; expected one "
-            "text per class, for example np.array(['cat', 'dog'])"
+            f"{archive.path}: {key} has dtype {dtype} and shape {list(shape)}; expected one "
+            f"text per {what}, for example np.array(['cat', 'dog'])"
         )
-    names = tuple(str(name) for name in archive.read("class_names"))
+    names = tuple(str(name) for name in archive.read(key))
     if len(set(names)) < len(names):
-        raise DataError(f"{archive.path}: class_names has a name twice: {', '.join(names)}")
+        raise DataError(f"{archive.path}: {key} has a name twice: {', '.join(names)}")
     return names
 
 
-def _groups(archive: Archive, key: str, suffixes: list[str], ys: list[Integers]) -> Integers:
+def _groups(archive: Archive, key: str, suffixes: list[str], ys: list[Array]) -> Integers:
     parts = []
     for suffix, y in zip(suffixes, ys, strict=True):
         name = f"{key}{suffix}"
@@ -154,7 +185,7 @@ def _groups(archive: Archive, key: str, suffixes: list[str], ys: list[Integers])
                 f"{archive.listed()}.{nearest(name, archive)}"
             )
         shape, dtype = archive.header(name)
-        if dtype.kind not in "uiU" or shape != y.shape:
+        if dtype.kind not in "uiU" or shape != y.shape[:1]:
             raise DataError(
                 f"{archive.path}: {name} has shape {list(shape)} and dtype {dtype}; expected one "
                 f"whole number or text for each of the {len(y)} examples"

@@ -1,0 +1,258 @@
+"""Columns of a table file in memory: read batch by batch, and checked before anything uses them.
+
+The files are anybody's. A column is looked at by its type before a value is read, so that lists and
+nested values are refused by name; texts are checked to be UTF-8, which not every format's reader
+does; and a value that a file stores once and repeats a billion times is counted before it is
+written out.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from paribus.data.checks import rows_text
+from paribus.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Of the columns that are read, as they are in memory.
+MAXIMUM_BYTES = 1 << 34
+MAXIMUM_ROWS = 1 << 28
+_COLUMNS_SHOWN = 20
+
+# Spec keys that name columns, for messages and for what a column may hold.
+TEXT, LABEL, GROUPS = "data.text.columns", "data.label", "data.groups"
+
+
+class Reader(ABC):
+    """A table file that has been opened; its rows have not been read.
+
+    Attributes:
+        origin: for error messages: the file or folder.
+        names: the columns that are there.
+        features: what Hugging Face's ``datasets`` says about columns, by name; empty elsewhere.
+        typed: whether the format knows numbers from texts.
+        images: whether a column may hold images.
+    """
+
+    origin: str
+    names: tuple[str, ...]
+    features: Mapping[str, Any] = {}
+    typed: bool = True
+    images: bool = False
+
+    @abstractmethod
+    def type(self, name: str) -> pa.DataType | None:
+        """Return a column's type; None where the format has no types."""
+
+    @abstractmethod
+    def batches(self, wanted: Mapping[str, str]) -> Iterator[Sequence[pa.Array]]:
+        """Read the rows, in order: an array for each of the wanted columns."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of one file.
+
+    Attributes:
+        origin, features, typed: as in ``Reader``.
+        rows: how many.
+        columns: ``pyarrow.ChunkedArray`` by name; texts are large_string.
+    """
+
+    origin: str
+    features: Mapping[str, Any]
+    typed: bool
+    rows: int
+    columns: Mapping[str, pa.ChunkedArray]
+
+
+def read(reader: Reader, wanted: Mapping[str, str]) -> Table:
+    """Read columns.
+
+    Args:
+        reader: the file.
+        wanted: the columns' names, and the key of the spec that names each.
+
+    Raises:
+        DataError: a column is missing, nested, or mixes texts and numbers; the file is damaged or
+            too large.
+    """
+    import pyarrow as pa
+
+    for name, key in wanted.items():
+        require_column(reader, name, key)
+        kind = reader.type(name)
+        if kind is not None:
+            require_simple(reader, name, key, kind)
+    chunks: dict[str, list[pa.Array]] = {name: [] for name in wanted}
+    rows = size = 0
+    with explained(reader.origin):
+        for batch in reader.batches(wanted):
+            for name, array in zip(wanted, batch, strict=True):
+                plain = _plain(array, f"{reader.origin}: column {name!r}", rows)
+                # Images stay in their file.
+                size += 0 if is_image(plain.type) else plain.nbytes
+                chunks[name].append(plain)
+            rows += len(batch[0])
+            if rows > MAXIMUM_ROWS or size > MAXIMUM_BYTES:
+                raise _too_large(reader.origin, f"{rows} rows or more")
+    columns = {
+        name: pa.chunked_array(_alike(arrays, f"{reader.origin}: column {name!r}"))
+        if arrays
+        else pa.chunked_array([pa.array([], type=reader.type(name) or pa.large_string())])
+        for name, arrays in chunks.items()
+    }
+    return Table(reader.origin, reader.features, reader.typed, rows, columns)
+
+
+def require_column(reader: Reader, name: str, key: str) -> None:
+    """Require that a column is there, once.
+
+    Raises:
+        DataError: it is not.
+    """
+    count = reader.names.count(name)
+    if count == 1:
+        return
+    if count:
+        raise DataError(f"{reader.origin}: has {count} columns called {name!r}; rename them")
+    shown = ", ".join(repr(there) for there in reader.names[:_COLUMNS_SHOWN])
+    more = len(reader.names) - _COLUMNS_SHOWN
+    raise DataError(
+        f"{key} = {name!r}: {reader.origin} has no such column; it has "
+        f"{shown or 'none'}{f' and {more} more' if more > 0 else ''}.{nearest(name, reader.names)}"
+    )
+
+
+def require_simple(reader: Reader, name: str, key: str, kind: pa.DataType) -> None:
+    """Require that a column holds texts, numbers or truth values (or images, for texts).
+
+    Raises:
+        DataError: it does not; a list of labels is explained.
+    """
+    import pyarrow.types as t
+
+    stored = kind.value_type if t.is_dictionary(kind) else kind
+    simple = (t.is_string, t.is_large_string, t.is_string_view, t.is_integer, t.is_floating,
+              t.is_decimal, t.is_boolean, t.is_null)  # fmt: skip
+    if any(check(stored) for check in simple) or (key == TEXT and reader.images and is_image(kind)):
+        return
+    where = f"{reader.origin}: column {name!r} holds"
+    if key == LABEL and (t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind)):
+        raise DataError(
+            f"{where} lists, several labels of an example; one label per example is allowed. Keep "
+            "one, or make a column of 0 and 1 for each label and train on one of them"
+        )
+    if is_image(kind):
+        raise DataError(
+            f"{where} images, which are read from a folder of datasets.save_to_disk (data.source = "
+            "'datasets') or of image files ('image_folder')"
+        )
+    raise DataError(f"{where} {kind}; allowed: texts, numbers or truth values. Convert it first")
+
+
+def is_image(kind: pa.DataType) -> bool:
+    """Whether a type is that of ``datasets``' images: a struct of bytes and path."""
+    import pyarrow.types as t
+
+    if not t.is_struct(kind):
+        return False
+    fields = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
+    return set(fields) == {"bytes", "path"} and t.is_binary(fields["bytes"])
+
+
+@contextmanager
+def explained(origin: str, hint: str = "mend it or fetch it again") -> Iterator[None]:
+    """Turn what pyarrow raises for damaged or too large files into a DataError."""
+    try:
+        yield
+    except DataError:
+        raise
+    except MemoryError as error:
+        raise DataError(f"{origin}: needs more memory than there is ({error})") from error
+    except Exception as error:
+        # Damaged bytes make readers raise almost anything: ArrowInvalid, OSError, KeyError, …
+        raise DataError(f"{origin}: cannot be read ({_short(error)}); {hint}") from error
+
+
+def _plain(array: pa.Array, where: str, start: int) -> pa.Array:
+    """Return a checked array, texts as large_string with their repetitions written out."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.types as t
+
+    if t.is_dictionary(array.type):
+        if not (t.is_string(array.type.value_type) or t.is_large_string(array.type.value_type)):
+            array.validate(full=True)
+            array = array.dictionary_decode()
+        else:
+            _require_utf8(array.dictionary, where, None)
+            array.validate(full=True)
+            lengths = pc.take(pc.binary_length(array.dictionary), array.indices)
+            size = pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0
+            if size > MAXIMUM_BYTES:
+                raise _too_large(where, f"texts of {size} bytes")
+            values = array.dictionary.cast(pa.large_string())
+            return pa.DictionaryArray.from_arrays(array.indices, values).dictionary_decode()
+    if t.is_string(array.type) or t.is_large_string(array.type) or t.is_string_view(array.type):
+        _require_utf8(array, where, start)
+        return array.cast(pa.large_string())
+    array.validate(full=True)
+    return array
+
+
+def _require_utf8(array: pa.Array, where: str, start: int | None) -> None:
+    import pyarrow as pa
+
+    try:
+        array.validate(full=True)
+        return
+    except pa.ArrowInvalid:
+        raw = array.view(
+            {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}.get(
+                array.type, pa.binary_view()
+            )
+        )
+    # Sound but for its letters, or damaged: then this raises, and the caller explains.
+    raw.validate(full=True)
+    for row, value in enumerate(raw.to_pylist()):
+        try:
+            str(value or b"", "utf-8")
+        except UnicodeDecodeError as error:
+            at = "" if start is None else f" in {rows_text(np.array([start + row]))}"
+            raise DataError(f"{where}: a text{at} is not UTF-8 ({error}); convert it") from error
+
+
+def _alike(arrays: list[pa.Array], where: str) -> list[pa.Array]:
+    """Return chunks of one type: whole and other numbers together are float64."""
+    import pyarrow as pa
+    import pyarrow.types as t
+
+    kinds = {array.type for array in arrays if not t.is_null(array.type)}
+    if len(kinds) <= 1:
+        kind = next(iter(kinds), pa.null())
+    elif all(t.is_integer(kind) or t.is_floating(kind) for kind in kinds):
+        kind = pa.float64()
+    else:
+        raise DataError(f"{where} mixes {', '.join(sorted(map(str, kinds)))}; make it one of them")
+    return [array.cast(kind) for array in arrays]
+
+
+def _too_large(origin: str, what: str) -> DataError:
+    return DataError(
+        f"{origin}: holds {what}, too much to read at once; allowed: {MAXIMUM_ROWS} rows and "
+        f"{MAXIMUM_BYTES} bytes. Split it, or take a part of it"
+    )
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= 300 else f"{text[:300]} …"
