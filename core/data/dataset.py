@@ -106,6 +106,12 @@ class Dataset:
             return self.tokens.vocabulary
         return len(self.class_names)
 
+    @cached_property
+    def lengths(self) -> Integers:
+        """int64 [N], tokens of each text; only of texts in memory."""
+        numbers = self.x[..., 0] if self.x.ndim == 3 else self.x
+        return np.asarray(np.count_nonzero(numbers >= 0, axis=1), dtype=np.int64)
+
     @property
     def channels(self) -> int:
         """Channels of images, features of tables."""

@@ -57,8 +57,7 @@ def reading(
         return Inputs(view.objective, preprocess, mask=mask)
     if tokens is None or view.objective == "causal_lm":
         return Inputs(view.objective, preprocess, augment, row_weights=weights)
-    lengths = datasets.lengths(x)
-    return Inputs(view.objective, preprocess, augment, lengths, tokens.widths, weights)
+    return Inputs(view.objective, preprocess, augment, dataset.lengths, tokens.widths, weights)
 
 
 def _class_weights(recipe: Recipe, dataset: Dataset, rows: Integers) -> Floats | None:

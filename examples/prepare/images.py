@@ -53,7 +53,9 @@ def _source(path: Path | None) -> Source:
     from paribus.data.sources import fashion_mnist
     from paribus.spec.data import Data
 
-    return fashion_mnist.find(Data(source="fashion_mnist", path=str(path) if path else None))
+    return fashion_mnist.find(
+        Data(source="fashion_mnist", path=str(path) if path else None), "classification"
+    )
 
 
 def _chosen(wanted: str | None, names: tuple[str, ...]) -> list[int]:
