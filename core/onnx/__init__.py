@@ -6,7 +6,8 @@ machine that has none of them. ``graph`` holds operators as plain values, ``oper
 The packages that this needs, onnx and onnxruntime, are imported inside the functions that use them.
 
 What a file holds: float32, the inference form (BatchNorm with its running statistics), operators
-of the standard opset 17, which any runtime of 2022 or later executes. The batch is dynamic.
+of the standard opset 17 and no others, so any runtime that knows them will do. The batch is
+dynamic.
 
     images   pixel_values   float32 [batch, C, H, W], already normalised
     tables   features       float32 [batch, F], already normalised
@@ -25,7 +26,8 @@ canonical layout. Weights of 2 GB and more, which one file cannot hold, are in `
 it. The metadata has ``architecture``, ``objective`` and, as JSON, where they are known:
 ``class_names``, by class number; ``image``, the fields of ``belongings.ImageProcessing``;
 ``preprocess``, ``scale`` and ``shift`` per channel or feature, with which examples as the data
-source stores them become inputs (value · scale − shift); ``length``, tokens of the longest text.
+source stores them become inputs (value · scale − shift), of images and tables; ``length``, tokens
+of the longest text.
 """
 
 from paribus.onnx.checking import check, save

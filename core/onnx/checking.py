@@ -15,7 +15,7 @@ from paribus.onnx import texts
 from paribus.onnx.graph import Array
 from paribus.onnx.operations import input_name
 from paribus.onnx.packages import require
-from paribus.onnx.writer import staged, write
+from paribus.onnx.writer import LIMIT, staged, write
 from paribus.plan import Preprocess
 
 # A text of this many tokens shows what a longer one does.
@@ -29,6 +29,7 @@ def save(
     belongings: Belongings = NOTHING,
     *,
     preprocess: Preprocess | None = None,
+    limit: int = LIMIT,
 ) -> Path:
     """Write an ONNX file that onnxruntime has executed; see ``write``.
 
@@ -40,7 +41,7 @@ def save(
     # Before the work, not after it.
     require("onnx", "onnxruntime")
     with staged(path) as file:
-        write(network, tensors, file, belongings, preprocess=preprocess)
+        write(network, tensors, file, belongings, preprocess=preprocess, limit=limit)
         for name, found in check(file, example(network)).items():
             if not np.isfinite(found).all():
                 raise RunError(

@@ -1,7 +1,6 @@
 """A network's operations as ONNX operators: one table; ``architectures.network`` defines them.
 
-GELU is spelled out, because its operator came with opset 20. So is attention, whose operator came
-with opset 23. Runtimes recognise both forms and join them again.
+GELU and attention are spelled out, because their operators came with the opsets 20 and 23.
 """
 
 from __future__ import annotations
@@ -138,14 +137,15 @@ def _layer_norm(node: Node, inputs: Sequence[str], graph: Graph) -> str:
 
 def _gelu(node: Node, inputs: Sequence[str], graph: Graph) -> str:
     x = inputs[0]
+    half, one = graph.number(0.5), graph.number(1.0)
+    # In the order in which onnxruntime looks for them: it makes each one operator again.
     if node.size("tanh"):
-        cube = graph.add("Mul", graph.add("Mul", x, x), x)
-        inner = graph.add("Add", x, graph.add("Mul", cube, graph.number(0.044715)))
-        twice = graph.add("Tanh", graph.add("Mul", inner, graph.number(sqrt(2 / pi))))
-    else:
-        twice = graph.add("Erf", graph.add("Mul", x, graph.number(sqrt(0.5))))
-    share = graph.add("Add", twice, graph.number(1.0))
-    return graph.add("Mul", graph.add("Mul", x, share), graph.number(0.5))
+        cube = graph.add("Mul", graph.add("Pow", x, graph.number(3.0)), graph.number(0.044715))
+        inner = graph.add("Mul", graph.add("Add", x, cube), graph.number(sqrt(2 / pi)))
+        twice = graph.add("Add", graph.add("Tanh", inner), one)
+        return graph.add("Mul", graph.add("Mul", x, half), twice)
+    twice = graph.add("Add", graph.add("Erf", graph.add("Div", x, graph.number(sqrt(2)))), one)
+    return graph.add("Mul", graph.add("Mul", x, twice), half)
 
 
 def _attention(node: Node, inputs: Sequence[str], graph: Graph) -> str:

@@ -59,7 +59,7 @@ def write(
         tensors: all canonical tensors, of any float type; stored as float32.
         path: the file; its folder is made if need be, and a file that is there is replaced.
         belongings: what goes into the metadata.
-        preprocess: from stored examples to inputs, for the metadata.
+        preprocess: from stored examples to inputs, for the metadata; not of texts, which have none.
         limit: bytes of weights above which they go to ``path`` with ``.data`` behind its name.
 
     Raises:
@@ -191,8 +191,9 @@ def _metadata(
     known: dict[str, Any] = {
         "class_names": list(belongings.class_names) or None,
         "image": None if belongings.image is None else asdict(belongings.image),
-        "preprocess": preprocess
-        and {"scale": list(preprocess.scale), "shift": list(preprocess.shift)},
+        "preprocess": None
+        if preprocess is None or network.reads_tokens
+        else {"scale": list(preprocess.scale), "shift": list(preprocess.shift)},
         "length": belongings.length,
     }
     return {
