@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -42,3 +43,29 @@ class Belongings:
 
 
 NOTHING = Belongings()
+
+
+def of_run(model: Mapping[str, Any]) -> Belongings:
+    """Return what goes with a run's model, from ``model`` in its ``result.json``."""
+    return Belongings(class_names=tuple(model["class_names"]), image=_image(model))
+
+
+def _image(model: Mapping[str, Any]) -> ImageProcessing | None:
+    # Runs of an earlier paribus did not keep how images are read.
+    if len(model["stored_shape"]) != 3 or "interpolation" not in model:
+        return None
+    height, width, channels = model["stored_shape"]
+    preprocess, white = model["preprocess"], float(model["value_range"])
+
+    def each(values: list[float]) -> list[float]:
+        return values * channels if len(values) == 1 else values
+
+    scale, shift = each(preprocess["scale"]), each(preprocess["shift"])
+    # value · scale − shift in stored units is (value / white − mean) / std.
+    return ImageProcessing(
+        resize=(height, width),
+        crop=tuple(preprocess["crop"] or (height, width)),
+        interpolation=model["interpolation"],
+        mean=tuple(b / (a * white) for a, b in zip(scale, shift, strict=True)),
+        std=tuple(1 / (a * white) for a in scale),
+    )

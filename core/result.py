@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from paribus import architectures, registry, runfolder, weights
 from paribus.adapter import Session, Task
+from paribus.belongings import of_run
 from paribus.closing import Closing
 from paribus.data import Dataset, pictures
 from paribus.errors import DataError, RunError
@@ -124,6 +125,26 @@ class Result(Closing):
         target.mkdir(parents=True, exist_ok=True)
         return self._open().save_native(target)
 
+    def save_onnx(self, path: str | Path) -> Path:
+        """Write the model as an ONNX file, which needs no framework, and return its path.
+
+        ``paribus.onnx`` says what the file holds: float32, inputs ``pixel_values``, ``features`` or
+        ``input_ids`` …, outputs ``logits`` or ``values``, and in its metadata the names of the
+        classes and how images and stored examples become inputs. onnxruntime has executed it
+        before it is at ``path``, whose folder is made if need be; a file that is there is replaced.
+
+        Raises:
+            BackendMissing: onnx or onnxruntime is not installed; pip install 'paribus[onnx]'.
+            RunError: the run trained no model, or its outputs are not finite in float32.
+            WeightsError: its weights cannot be read.
+            OSError: the file cannot be written.
+        """
+        from paribus.onnx import save
+
+        belongings = of_run(self._model)
+        tensors = weights.load(self.folder)
+        return save(self._network, tensors, Path(path), belongings, preprocess=self._preprocess)
+
     def close(self) -> None:
         """Free the opened model."""
         if self._session is not None:
@@ -139,6 +160,17 @@ class Result(Closing):
                 "pretrain or finetune step to the spec"
             )
         return model
+
+    @property
+    def _network(self) -> architectures.Network:
+        stored = self._model
+        return architectures.build(
+            stored["architecture"],
+            stored["parameters"],
+            tuple(stored["input_shape"]),
+            int(stored["classes"]),
+            stored.get("objective", "classification"),
+        )
 
     @property
     def _preprocess(self) -> Preprocess:
@@ -188,14 +220,7 @@ class Result(Closing):
 
     def _open(self) -> Session:
         if self._session is None:
-            stored = self._model
-            network = architectures.build(
-                stored["architecture"],
-                stored["parameters"],
-                tuple(stored["input_shape"]),
-                int(stored["classes"]),
-                stored.get("objective", "classification"),
-            )
+            network = self._network
             backend = registry.choose(self._backend)
             device = registry.resolve_device(backend, self._device)
             task = _inference(network)

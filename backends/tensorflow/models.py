@@ -17,8 +17,8 @@ import numpy.typing as npt
 from keras import layers
 
 from paribus.architectures import INPUT, TARGETS, Network, Node
+from paribus.architectures.pooling import bins
 from paribus.backends.tensorflow import sequences, text_layers
-from paribus.backends.tensorflow.ops import bins
 from paribus.backends.tensorflow.sequences import Layer, Named
 
 Array = npt.NDArray[Any]

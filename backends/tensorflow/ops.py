@@ -10,11 +10,10 @@ from __future__ import annotations
 from math import pi, sqrt
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from paribus.architectures import INPUT, TARGETS, Network, Node
+from paribus.architectures.pooling import bins
 from paribus.backends.tensorflow import texts
 from paribus.backends.tensorflow.passes import Operation, Pass, product
 
@@ -112,15 +111,6 @@ def _adaptive_avg_pool2d(node: Node, inputs: list[Tensor], state: Pass) -> Tenso
     return tf.einsum(
         "hi,bijc,wj->bhwc", tf.constant(rows, x.dtype), x, tf.constant(columns, x.dtype)
     )
-
-
-def bins(size: int, count: int) -> npt.NDArray[np.float64]:
-    """Return what each of ``size`` elements weighs in each bin's mean: float64 [count, size]."""
-    shares = np.zeros((count, size))
-    for index in range(count):
-        part = slice(index * size // count, -(-(index + 1) * size // count))
-        shares[index, part] = 1.0 / (part.stop - part.start)
-    return shares
 
 
 def _flatten(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:

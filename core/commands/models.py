@@ -85,12 +85,17 @@ def predict(
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write.")],
-    to: Annotated[str, typer.Option(metavar="BACKEND", help="Whose files; see: paribus backends.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="BACKEND", help="Whose files (see: paribus backends), or onnx, for any runtime."
+        ),
+    ],
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")
     ] = False,
 ) -> None:
-    """Write a run's model as its framework's own files, whichever backend trained it."""
+    """Write a run's model as a framework's own files or ONNX, whichever backend trained it."""
     from paribus.exporting import export as export_run
 
     for file in export_run(run, to, folder, overwrite=overwrite):

@@ -139,7 +139,8 @@ def test_what_is_wrong_is_said(exported: Exported, tmp_path: Path, worker: Worke
     nowhere = _export(worker, tmp_path, "nowhere", "--to", "torch", "out")
     refused(nowhere, 1, "nowhere is not a run folder")
     unknown = _export(worker, tmp_path, run, "--to", "onnix", "out")
-    refused(unknown, 2, "unknown backend 'onnix'", "registered: torch")
+    allowed = "allowed: torch, tensorflow, huggingface, onnx. Did you mean 'onnx'?"
+    refused(unknown, 2, "unknown target 'onnix'", allowed)
     refused(_export(worker, tmp_path, run, "--to", "torch", "file"), 2, "file cannot be written")
     refused(_export(worker, tmp_path, run, "out"), 2, "--to")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
