@@ -59,7 +59,8 @@ def load(section: Data, seed: int) -> Dataset:
     seed = seed if section.split.seed is None else section.split.seed
     chosen = choose(source, section.classes, section.limit, seed)
     x = conform(source.read(chosen.rows), section.image, source.value_range)
-    check_examples(x, chosen.rows, source.origin)
+    numbers = chosen.rows if source.numbers is None else source.numbers[chosen.rows]
+    check_examples(x, numbers, source.origin)
     return Dataset(
         x,
         chosen.y,
@@ -67,5 +68,6 @@ def load(section: Data, seed: int) -> Dataset:
         source.value_range,
         chosen.groups,
         chosen.given_test,
-        chosen.rows,
+        numbers,
+        skipped=source.skipped,
     )
