@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from paribus.exporting import export
     from paribus.result import Result
     from paribus.running import run
-    from paribus.spec import Spec, load
+    from paribus.spec import Spec
+    from paribus.spec.load import load
 
 _HOME = {
     "Checkpoint": "paribus.checkpoint",

@@ -208,13 +208,16 @@ class Result(Closing):
                 "the run was trained on tables (one row of features per example), not on images; "
                 "use paribus.Result(folder).predict(array)"
             )
-        if "interpolation" not in stored:
+        if not {"interpolation", "background"} <= stored.keys():
             raise RunError(
                 f"{self.folder} was written by an earlier paribus, which did not keep how images "
                 "are read; run its spec.toml again"
             )
         height, width, channels = stored["stored_shape"]
-        x = pictures.fitted(paths, (height, width), channels, stored["interpolation"])
+        red, green, blue = stored["background"]
+        x = pictures.fitted(
+            paths, (height, width), channels, stored["interpolation"], (red, green, blue)
+        )
         white = float(stored["value_range"])
         return x if white == 255 else x * (white / 255)
 
@@ -250,6 +253,7 @@ def describe_model(model: Model, examples: Dataset) -> dict[str, Any]:
         "stored_shape": list(examples.x.shape[1:]),
         "value_range": examples.value_range,
         "interpolation": model.data.section.image.interpolation,
+        "background": list(model.data.section.image.background),
         "preprocess": {
             "scale": list(preprocess.scale),
             "shift": list(preprocess.shift),

@@ -80,6 +80,8 @@ def run(
     )
     folder.write(SPEC, dumps(spec))
     result = _header(spec, descriptor)
+    skipped = examples.skipped
+    result["data"] = {"skipped": len(skipped), "skipped_files": skipped}
     folder.write_result(result)
     began = time.perf_counter()
     try:
@@ -87,6 +89,11 @@ def run(
             progress or Progress() as shown,
             Machine(descriptor, place, spec.precision, spec.numerics) as machine,
         ):
+            if skipped:
+                shown.note(
+                    f"data: {len(skipped)} file{'s' if len(skipped) > 1 else ''} could not be read "
+                    f"and {'were' if len(skipped) > 1 else 'was'} left out, first {skipped[0]}"
+                )
             experiment = Experiment(spec, examples, machine, folder.record, shown)
             result["steps"] = experiment.results
             _run_steps(experiment, folder, result)

@@ -76,7 +76,8 @@ def load(
         return texts.dataset(section, seed, objective, source, left, tokenizer)
     chosen = choose(source, section.classes, section.limit, seed, objective, left)
     x = conform(source.read(chosen.rows), section.image, source.value_range)
-    check_examples(x, chosen.rows, source.origin)
+    numbers = chosen.rows if source.numbers is None else source.numbers[chosen.rows]
+    check_examples(x, numbers, source.origin)
     return Dataset(
         x,
         chosen.y,
@@ -84,7 +85,7 @@ def load(
         source.value_range,
         chosen.groups,
         chosen.given_test,
-        chosen.rows,
+        numbers,
         objective=objective,
         skipped=source.skipped,
     )

@@ -64,7 +64,7 @@ class Dataset:
         groups: int64 [N], or None; rows of one group must stay in one part of any split.
         given_test: int64, the rows of the source's own test set, or None where it has none.
         source_rows: int64 [N], the row numbers of the examples in their source, before ``classes``
-            and ``limit``; None where the examples are the source.
+            and ``limit``, unreadable files included; None where the examples are the source.
         tokens: for texts, else None.
         objective: what the labels are for.
         skipped: files of the source that could not be read and were left out, as the spec allows.
@@ -79,7 +79,7 @@ class Dataset:
     source_rows: Integers | None = None
     tokens: Tokens | None = None
     objective: Objective = "classification"
-    skipped: int = 0
+    skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.y)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from paribus.architectures.published import Published
-from paribus.data.decode import MAXIMUM_PIXELS, SUFFIXES, decode, probe
+from paribus.data.decode import MAXIMUM_PIXELS, SUFFIXES, WHITE, Colour, decode, probe
 from paribus.data.images import RESAMPLING
 from paribus.data.parallel import parallel
 from paribus.errors import DataError
@@ -44,19 +44,31 @@ def require(paths: Sequence[Path]) -> None:
 
 
 def fitted(
-    paths: Sequence[Path], size: tuple[int, int], channels: int, interpolation: Interpolation
+    paths: Sequence[Path],
+    size: tuple[int, int],
+    channels: int,
+    interpolation: Interpolation,
+    background: Colour,
 ) -> Pixels:
     """Return images uint8 [N, height, width, channels], each resized to ``size``.
+
+    ``background`` (red, green, blue) is behind transparent pixels.
 
     Raises:
         DataError: a file cannot be decoded.
     """
     resampling = RESAMPLING[interpolation]
-    return np.stack(parallel(lambda path: decode(path, channels, size, resampling), paths))
+
+    def read(path: Path) -> Pixels:
+        return decode(path, channels, size, resampling, background)
+
+    return np.stack(parallel(read, paths))
 
 
 def published(paths: Sequence[Path], wanted: Published) -> Pixels:
     """Return images uint8 [N, crop, crop, 3], the shorter side resized and the centre cut out.
+
+    Transparent pixels show white.
 
     Raises:
         DataError: a file cannot be decoded, or is too long and thin to be resized.
@@ -66,7 +78,7 @@ def published(paths: Sequence[Path], wanted: Published) -> Pixels:
 
 def _published(path: Path, wanted: Published) -> Pixels:
     resampling = RESAMPLING[wanted.interpolation]
-    image = Image.fromarray(decode(path, 3, None, resampling))
+    image = Image.fromarray(decode(path, 3, None, resampling, WHITE))
     width, height = image.size
     short = min(width, height)
     size = (wanted.resize * width // short, wanted.resize * height // short)

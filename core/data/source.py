@@ -30,6 +30,8 @@ class Source:
         given_test: int64 rows of the source's own test set, or None.
         documents: the texts, by row; None for images and tables of numbers.
         skipped: files that could not be read and were left out.
+        numbers: int64 [N], the examples' places in the source with those files among them; None
+            for 0 … N − 1. They stay the same whether unreadable files are left out or not.
     """
 
     origin: str
@@ -40,7 +42,8 @@ class Source:
     groups: Integers | None = None
     given_test: Integers | None = None
     documents: Documents | None = None
-    skipped: int = 0
+    skipped: tuple[str, ...] = ()
+    numbers: Integers | None = None
 
 
 def reader(x: Array) -> Callable[[Integers], Array]:

@@ -58,6 +58,11 @@ class Examples:
             self._datasets[key] = datasets.load(section, self._seed, view.objective, held)
         return self._datasets[key]
 
+    @property
+    def skipped(self) -> list[str]:
+        """Return the names of all files that could not be read and were left out so far."""
+        return list(dict.fromkeys(n for d in self._datasets.values() for n in d.skipped))
+
     def split(self, view: View) -> Split:
         """Return the rows of a view's training, validation and test parts.
 

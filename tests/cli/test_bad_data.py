@@ -16,7 +16,7 @@ SELECT = {"steps": ["select"], "select": {"candidates": [{"name": "mlp"}]}}
 
 def data_refused(run: Runner, tree: Tree, *words: str) -> None:
     """Assert exit code 2 and the words, before a run folder is made."""
-    failed = run.attempt(tree)
+    failed = run.attempt(tree, out="refused")
     refused(failed.done, 2, *words)
     assert not failed.folder.exists()
 
@@ -100,6 +100,20 @@ def test_an_image_that_cannot_be_read(run: Runner, images: Path, kept: int) -> N
     broken = images / "a" / "2.png"
     broken.write_bytes(broken.read_bytes()[:kept])
     data_refused(run, small(data={"source": "image_folder", "path": str(images)}), str(broken))
+
+
+def test_images_that_cannot_be_read_are_left_out_and_named(run: Runner, images: Path) -> None:
+    for name in ("a/2.png", "b/5.png"):
+        (images / name).write_bytes(b"?")
+    source = {"source": "image_folder", "path": str(images), "image": {"unreadable": "skip"}}
+    split = {"validation": 0.2, "test": 0.2}
+    done = run(small(data={**source, "split": split}), "--verbose")
+    files = [str(images / name) for name in ("a/2.png", "b/5.png")]
+    assert done.result["data"] == {"skipped": 2, "skipped_files": files}
+    assert f"2 files could not be read and were left out, first {files[0]}" in done.done.said
+    for path in (images / "a").iterdir():
+        path.write_bytes(b"?")
+    data_refused(run, small(data=source), "a: none of its 10 files can be read", str(images / "a"))
 
 
 def test_images_too_small_for_the_network(run: Runner) -> None:

@@ -181,24 +181,26 @@ def test_without_pytorch_its_files_name_the_install_command(tmp_path: Path) -> N
 
 @pytest.fixture
 def trained(run: Runner) -> Run:
-    """A run on two class folders of photographs' pieces, resized, in grey."""
+    """A run on two class folders of photographs' pieces, half transparent, resized, in grey."""
     for name, source in (("cat", CAT), ("coffee", COFFEE)):
         (run.folder / "photos" / name).mkdir(parents=True)
         photograph = Image.open(source)
         for number in range(8):
             left, top = 30 * number, 20 * number
             piece = photograph.crop((left, top, left + 150 + number, top + 120))
+            piece.putalpha(Image.linear_gradient("L").resize(piece.size))
             piece.save(run.folder / "photos" / name / f"{number}.png")
     tree = small(
         data={
             "source": "image_folder",
             "path": str(run.folder / "photos"),
-            "image": {"size": [12, 14], "channels": 1, "interpolation": "bicubic"},
+            "image": {"size": [12, 14], "channels": 1, "interpolation": "bicubic",
+                      "background": [9, 90, 200]},
             "transform": {"normalize": "train", "crop": 10},
             "split": {"validation": 0.25, "test": 0.25},
         },
         model={"architecture": "cnn", "channels": [3, 4]},
-    )
+    )  # fmt: skip
     return run(tree)
 
 

@@ -8,6 +8,11 @@ because the spec's split draws its own. Classes are named and numbered by their 
 files are sorted too, so a folder gives the same rows on every machine. Hidden files are ignored;
 anything else that is not an image is an error rather than a silently smaller data set.
 
+With ``data.image.unreadable = "skip"`` files that are no images, or damaged ones, are left out,
+counted and named. Which ones those are must be known before rows are numbered and split, and is
+only known once they are decoded: every file of the folder is then decoded once more, in parallel,
+whatever ``classes`` and ``limit`` choose.
+
 A symbolic link is followed as long as it stays within the folder: a data set that somebody else
 packed cannot make us read the rest of the disk.
 """
@@ -22,7 +27,7 @@ import numpy as np
 
 from paribus.architectures import Objective
 from paribus.data.dataset import Array, Integers
-from paribus.data.decode import FORMATS, SUFFIXES, decode, probe
+from paribus.data.decode import FORMATS, SUFFIXES, WHITE, Probe, decode, probe
 from paribus.data.encoded import Encoded
 from paribus.data.images import RESAMPLING
 from paribus.data.parallel import parallel
@@ -36,10 +41,20 @@ PARTS = ("train", "val", "test")
 
 
 class Listing(NamedTuple):
-    """Image files and their class numbers, sorted by class, then by name."""
+    """Image files, sorted by class, then by name.
+
+    Attributes:
+        labels: their class numbers.
+        numbers: their places among all files, those included that were left out.
+        skipped: files that were left out.
+        files: how many there are, those included.
+    """
 
     paths: list[Path]
     labels: list[int]
+    numbers: list[int]
+    skipped: list[Path]
+    files: int
 
 
 def find(section: Data, objective: Objective) -> Source:
@@ -59,15 +74,19 @@ def find(section: Data, objective: Objective) -> Source:
             f"{root}: is empty; expected one folder of images per class, or train/ and test/ "
             "folders of such folders"
         )
+    skip = section.image.unreadable == "skip"
     if "train" in top and set(top) <= set(PARTS):
         names = _class_names(root / "train", root)
         parts = [part for part in PARTS if part in top]
-        listings = [_listing(root / part, root, names, part == "train") for part in parts]
+        listings = [_listing(root / part, root, names, part == "train", skip) for part in parts]
     else:
         names = tuple(top)
-        parts, listings = ["all"], [_listing(root, root, names, True)]
+        parts, listings = ["all"], [_listing(root, root, names, True, skip)]
     paths = [path for listing in listings for path in listing.paths]
     y = np.array([label for listing in listings for label in listing.labels], dtype=np.int64)
+    before = np.cumsum([0, *(listing.files for listing in listings)])
+    numbers = [number + first for listing, first in zip(listings, before, strict=False)
+               for number in listing.numbers]  # fmt: skip
     given_test = None
     if parts[-1] == "test":
         given_test = np.arange(len(y) - len(listings[-1].labels), len(y), dtype=np.int64)
@@ -75,7 +94,16 @@ def find(section: Data, objective: Objective) -> Source:
     def read(rows: Integers) -> Array:
         return decoded([paths[row] for row in rows], section.image)
 
-    return Source(str(root), y, names, 255.0, read, given_test=given_test)
+    return Source(
+        str(root),
+        y,
+        names,
+        255.0,
+        read,
+        given_test=given_test,
+        skipped=tuple(str(path) for listing in listings for path in listing.skipped),
+        numbers=np.array(numbers, dtype=np.int64),
+    )
 
 
 def _class_names(folder: Path, root: Path) -> tuple[str, ...]:
@@ -85,7 +113,10 @@ def _class_names(folder: Path, root: Path) -> tuple[str, ...]:
     return names
 
 
-def _listing(folder: Path, root: Path, names: tuple[str, ...], complete: bool) -> Listing:
+def _listing(
+    folder: Path, root: Path, names: tuple[str, ...], complete: bool, skip: bool
+) -> Listing:
+    """List a part; ``complete``: each class must be there; ``skip``: leave out what is no image."""
     found = _folders(folder, root)
     unknown = [name for name in found if name not in names]
     if unknown:
@@ -95,17 +126,40 @@ def _listing(folder: Path, root: Path, names: tuple[str, ...], complete: bool) -
         )
     if not found:
         raise DataError(f"{folder}: has no class folders; expected one folder of images per class")
-    listing = Listing([], [])
+    listing = Listing([], [], [], [], 0)
     for label, name in enumerate(names):
-        images = _images(folder / name, root) if name in found else []
+        images = _images(folder / name, root, skip) if name in found else []
         if not images and (complete or name in found):
             raise DataError(
                 f"{folder / name}: a class folder without images; add images (formats: "
                 f"{', '.join(FORMATS)}) or remove the folder"
             )
-        listing.paths.extend(images)
-        listing.labels.extend([label] * len(images))
+        faults = parallel(_fault, images) if skip else [None] * len(images)
+        if images and all(faults):
+            raise DataError(
+                f"{folder / name}: none of its {len(images)} files can be read as an image, and no "
+                f"example of the class is left. The first: {faults[0]}"
+            )
+        kept = [place for place, fault in enumerate(faults) if fault is None]
+        listing.paths.extend(images[place] for place in kept)
+        listing.labels.extend([label] * len(kept))
+        listing.numbers.extend(listing.files + place for place in kept)
+        listing.skipped.extend(
+            path for path, fault in zip(images, faults, strict=True) if fault is not None
+        )
+        listing = listing._replace(files=listing.files + len(images))
     return listing
+
+
+def _fault(path: Path) -> str | None:
+    """Return why a file cannot be decoded; None if it can."""
+    if path.suffix.lower() not in SUFFIXES:
+        return f"{path}: not an image that can be read; allowed: {', '.join(sorted(SUFFIXES))}"
+    try:
+        decode(path, 3, None, RESAMPLING["nearest"], WHITE)
+    except DataError as error:
+        return str(error)
+    return None
 
 
 def _folders(folder: Path, root: Path) -> list[str]:
@@ -121,7 +175,7 @@ def _folders(folder: Path, root: Path) -> list[str]:
     return names
 
 
-def _images(folder: Path, root: Path) -> list[Path]:
+def _images(folder: Path, root: Path, skip: bool) -> list[Path]:
     images = _entries(folder, root)
     for path in images:
         if path.is_dir():
@@ -129,7 +183,9 @@ def _images(folder: Path, root: Path) -> list[Path]:
                 f"{path}: a folder within a class folder, which holds images only; parts of the "
                 f"data must be called {', '.join(PARTS)}"
             )
-        if path.suffix.lower() not in SUFFIXES:
+        if not path.is_file():
+            raise DataError(f"{path}: neither a file nor a folder; remove it")
+        if not skip and path.suffix.lower() not in SUFFIXES:
             raise DataError(
                 f"{path}: not an image that can be read; allowed: "
                 f"{', '.join(sorted(SUFFIXES))}. Convert, remove or hide it (a name that starts "
@@ -161,7 +217,7 @@ def decoded(paths: Sequence[Path | Encoded], section: Image) -> Array:
         DataError: one cannot be decoded, or they differ in size and no size is asked for.
     """
     probes = parallel(probe, paths)
-    channels = section.channels or (1 if all(found.grey for found in probes) else 3)
+    channels = section.channels or (1 if all(_grey(found, section) for found in probes) else 3)
     size = section.size or probes[0].size
     if section.size is None:
         for path, found in zip(paths, probes, strict=True):
@@ -175,7 +231,12 @@ def decoded(paths: Sequence[Path | Encoded], section: Image) -> Array:
     resampling = RESAMPLING[section.interpolation]
 
     def place(row: int) -> None:
-        images[row] = decode(paths[row], channels, size, resampling)
+        images[row] = decode(paths[row], channels, size, resampling, section.background)
 
     parallel(place, range(len(paths)))
     return images
+
+
+def _grey(found: Probe, section: Image) -> bool:
+    """Return whether an image is grey once its background is behind it."""
+    return found.grey and (not found.transparent or len(set(section.background)) == 1)
