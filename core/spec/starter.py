@@ -88,7 +88,7 @@ hidden = 0                 # cnn: width before the head, 0 for none; mlp: a list
 # gelu = "exact"           # vit, bert, gpt2: exact, tanh (its approximation)
 # vocabulary = 30522       # bert, gpt2: tokens; by default those of the tokenizer
 # positions = 512          # bert, gpt2: tokens of the longest text
-# eps = 1e-12              # bert, gpt2: of every LayerNorm
+# eps = 1e-12              # vit, bert, gpt2: of every LayerNorm
 # dropout = 0.0            # vgg, mobilenet_v2, vit*, bert, gpt2: only 0 for now
 
 [pretrain]                 # trains a model on [data], or on what [pretrain.data] changes in it
@@ -99,7 +99,7 @@ last_batch = "keep"        # an epoch's incomplete last batch: keep, drop
 # clip_norm = 1.0          # largest global L2 norm of the gradient
 monitor = "loss"           # validation metric: loss, accuracy
 keep = "last"              # whose weights are kept: last, best (by monitor)
-weights = "drawn"          # drawn, or a .safetensors, .pth or .pt file, a run folder
+weights = "drawn"          # drawn, or a checkpoint: a file, a folder, hub:owner/name
 # data = {limit = 500}     # what differs from [data] for this step
 
 [pretrain.optimizer]       # also short: optimizer = "adam"
@@ -164,7 +164,7 @@ last_batch = "keep"        # an epoch's incomplete last batch: keep, drop
 # clip_norm = 1.0          # largest global L2 norm of the gradient
 monitor = "loss"           # validation metric: loss, accuracy
 keep = "best"              # whose weights are kept: last, best (by monitor)
-weights = "auto"           # auto (the pretrain step's, else drawn), drawn, or a path
+weights = "auto"           # auto (the pretrain step's, else drawn), drawn, or a checkpoint
 head = "new"               # the last layer: new, keep
 freeze = "none"            # none, body (all but the head), or a stage: frozen below it
 

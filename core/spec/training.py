@@ -207,7 +207,7 @@ class PreTrain(Recipe):
 
     weights: str = Field(
         default="drawn",
-        description="drawn, or a safetensors, .pth or .pt file or a run folder to start from.",
+        description="drawn, or a checkpoint to start from: a file, a folder, hub:owner/name.",
     )
     data: Data | None = Field(
         default=None, description="What differs from the top-level [data] for this step."
@@ -219,7 +219,8 @@ class FineTune(Recipe):
 
     weights: str = Field(
         default="auto",
-        description="auto: the pretrain step's where there is one, else drawn; drawn; or a path.",
+        description="auto: the pretrain step's where there is one, else drawn; drawn; or a "
+        "checkpoint: a file, a folder, hub:owner/name.",
     )
     head: Literal["new", "keep"] = Field(
         default="new", description="Draw a new last layer, or keep the given one."
