@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -28,35 +30,6 @@ class ImageProcessing:
     half: Literal["down", "even"] = "down"
 
 
-def of_stored(
-    stored: tuple[int, int, int],
-    white: float,
-    interpolation: Interpolation,
-    scale: Sequence[float],
-    shift: Sequence[float],
-    crop: tuple[int, int] | None,
-) -> ImageProcessing | None:
-    """Return what makes a picture the input that a run made of its stored examples.
-
-    Args:
-        stored: (height, width, channels) of the examples; None is returned but for 1 or 3 channels.
-        white: the largest value that they can have.
-        interpolation: of pictures that have another size.
-        scale, shift, crop: of ``plan.Preprocess``: value · scale − shift of the centre.
-    """
-    height, width, channels = stored
-    if channels not in (1, 3):
-        return None
-    # value / white is the picture's own value / 255.
-    std = [1.0 / (white * value) for value in scale]
-    mean = [subtracted * deviation for subtracted, deviation in zip(shift, std, strict=True)]
-    whole = channels // len(std)
-    size = (height, width)
-    return ImageProcessing(
-        size, crop or size, interpolation, tuple(mean) * whole, tuple(std) * whole
-    )
-
-
 @dataclass(frozen=True)
 class Belongings:
     """What goes with a model.
@@ -75,3 +48,53 @@ class Belongings:
 
 
 NOTHING = Belongings()
+
+
+def of_run(model: Mapping[str, Any]) -> Belongings:
+    """Return what goes with a run's model, from ``model`` in its ``result.json``."""
+    return Belongings(class_names=tuple(model["class_names"]), image=_image(model))
+
+
+def _image(model: Mapping[str, Any]) -> ImageProcessing | None:
+    # Runs of an earlier paribus did not keep how images are read.
+    if len(model["stored_shape"]) != 3 or "interpolation" not in model:
+        return None
+    height, width, channels = model["stored_shape"]
+    preprocess, white = model["preprocess"], float(model["value_range"])
+
+    def each(values: list[float]) -> list[float]:
+        return values * channels if len(values) == 1 else values
+
+    scale, shift = each(preprocess["scale"]), each(preprocess["shift"])
+    # value · scale − shift in stored units is (value / white − mean) / std.
+    return ImageProcessing(
+        resize=(height, width),
+        crop=tuple(preprocess["crop"] or (height, width)),
+        interpolation=model["interpolation"],
+        mean=tuple(b / (a * white) for a, b in zip(scale, shift, strict=True)),
+        std=tuple(1 / (a * white) for a in scale),
+    )
+
+
+CLASSES, PREPROCESSING, TOKENIZER = "classes.txt", "preprocessing.json", "tokenizer.json"
+
+
+def write(folder: Path, given: Belongings) -> None:
+    """Write what goes with a model into a folder, in no framework's terms.
+
+    ``classes.txt`` has a name a line; ``preprocessing.json`` the fields of ``ImageProcessing``;
+    ``tokenizer.json`` is left alone where a framework has written it.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    texts = {}
+    if given.class_names:
+        # A name is one line, whatever spaces it has.
+        texts[CLASSES] = "".join(" ".join(name.split()) + "\n" for name in given.class_names)
+    if given.image is not None:
+        texts[PREPROCESSING] = json.dumps(asdict(given.image), indent=2) + "\n"
+    if given.tokenizer is not None and not (folder / TOKENIZER).exists():
+        texts[TOKENIZER] = given.tokenizer
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from paribus import belongings
 from paribus.architectures import ARCHITECTURES, Objective
 from paribus.architectures.published import KERAS, PUBLISHED
-from paribus.belongings import ImageProcessing, Interpolation
+from paribus.belongings import ImageProcessing, Interpolation, of_run
 from paribus.checkpoints import configurations, reading
 from paribus.checkpoints.fields import Fields
 from paribus.checkpoints.folder import Folder
@@ -180,7 +179,7 @@ def _run(folder: Folder) -> Pretrained:
 
 def _stored_image(stored: Fields) -> ImageProcessing | None:
     shape = stored.integers("stored_shape")
-    if len(shape) != 3 or shape[2] not in (1, 3):
+    if len(shape) != 3 or shape[2] not in (1, 3) or "interpolation" not in stored:
         return None
     preprocess = stored.inner("preprocess")
     scale, shift = preprocess.numbers("scale", ()), preprocess.numbers("shift", ())
@@ -189,11 +188,15 @@ def _stored_image(stored: Fields) -> ImageProcessing | None:
     crop = preprocess.integers("crop") if "crop" in preprocess else ()
     if len(crop) not in (0, 2):
         raise preprocess.wrong("crop", "a height and a width")
-    return belongings.of_stored(
-        (shape[0], shape[1], shape[2]),
-        stored.number("value_range"),
-        stored.only("interpolation", {name: name for name in get_args(Interpolation)}, None),
-        scale,
-        shift,
-        (crop[0], crop[1]) if crop else None,
-    )
+    white = stored.number("value_range")
+    if white <= 0:
+        raise stored.wrong("value_range", "a number above 0")
+    known = {name: name for name in get_args(Interpolation)}
+    checked = {
+        "class_names": (),
+        "stored_shape": shape,
+        "value_range": white,
+        "interpolation": stored.only("interpolation", known, None),
+        "preprocess": {"scale": list(scale), "shift": list(shift), "crop": crop or None},
+    }
+    return of_run(checked).image

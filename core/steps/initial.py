@@ -9,6 +9,7 @@ from pathlib import Path
 from paribus import weights
 from paribus.adapter import Array
 from paribus.architectures import HEAD, Network
+from paribus.checkpoints.heads import without_other_heads
 from paribus.errors import WeightsError
 from paribus.spec.sections import Spec
 
@@ -47,6 +48,7 @@ def _onto(
     network: Network, given: Mapping[str, Array], what: str, keep_head: bool, seed: int
 ) -> dict[str, Array]:
     """Take ``given`` for the body, and for the head too or draw it anew."""
+    given = without_other_heads(network, given)
     head = [name for name, tensor in network.tensors.items() if tensor.stage == HEAD]
     wanted = {
         name: shape
