@@ -244,7 +244,10 @@ class Backend(ABC):
         """
 
     def read_tensors(self, path: Path) -> dict[str, Array]:
-        """Read the tensors of a file whose suffix is in ``reads``, names as they stand in it.
+        """Read the tensors of a file whose suffix is in ``reads``.
+
+        Names are as they stand in it, or canonical (and so are the layouts) where the format has
+        neither published names nor published layouts of a network of paribus.
 
         The file is anybody's: whatever it holds, no code of it is executed and no module is
         imported for it. Core calls this in a child process. Shapes and names are core's to judge.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -16,6 +18,8 @@ class ImageProcessing:
     The picture is resized with antialiasing: its shorter side to ``resize`` if that is one number,
     or to (height, width). Then ``crop`` (height, width) is cut out of the centre, and each channel
     normalised: (value / 255 − mean) / std. One mean and std mean that the picture is made grey.
+    Where half a pixel is left over, the window's corner is rounded ``down``, as in a run and by
+    transformers, or to the ``even`` side, as by torchvision.
     """
 
     resize: int | tuple[int, int]
@@ -23,6 +27,7 @@ class ImageProcessing:
     interpolation: Interpolation
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    half: Literal["down", "even"] = "down"
 
 
 @dataclass(frozen=True)
@@ -69,3 +74,27 @@ def _image(model: Mapping[str, Any]) -> ImageProcessing | None:
         mean=tuple(b / (a * white) for a, b in zip(scale, shift, strict=True)),
         std=tuple(1 / (a * white) for a in scale),
     )
+
+
+CLASSES, PREPROCESSING, TOKENIZER = "classes.txt", "preprocessing.json", "tokenizer.json"
+
+
+def write(folder: Path, given: Belongings) -> None:
+    """Write what goes with a model into a folder, in no framework's terms.
+
+    ``classes.txt`` has a name a line; ``preprocessing.json`` the fields of ``ImageProcessing``;
+    ``tokenizer.json`` is left alone where a framework has written it.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    texts = {}
+    if given.class_names:
+        # A name is one line, whatever spaces it has.
+        texts[CLASSES] = "".join(" ".join(name.split()) + "\n" for name in given.class_names)
+    if given.image is not None:
+        texts[PREPROCESSING] = json.dumps(asdict(given.image), indent=2) + "\n"
+    if given.tokenizer is not None and not (folder / TOKENIZER).exists():
+        texts[TOKENIZER] = given.tokenizer
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")

@@ -20,7 +20,7 @@ not in this tree is a defect of ours and is reported as one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -80,6 +80,15 @@ class NonFiniteLoss(RunError):
 
 class RunFolderError(RunError):
     """The run folder cannot be created, written or read, or already holds a run."""
+
+
+LISTED = 12
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names for a message: the first ones, and how many more there are."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from paribus import architectures, registry, runfolder, weights
 from paribus.adapter import Session, Task
-from paribus.belongings import of_run
+from paribus.belongings import Belongings, of_run, write
 from paribus.closing import Closing
 from paribus.data import Dataset, pictures
 from paribus.errors import DataError, RunError
@@ -119,11 +119,22 @@ class Result(Closing):
         """Return the framework's own object with the trained weights, to keep working with."""
         return self._open().native()
 
+    @property
+    def belongings(self) -> Belongings:
+        """What goes with the model: the names of its classes, how pictures become its inputs."""
+        return of_run(self._model)
+
     def save_native(self, folder: str | Path) -> Path:
-        """Write what the framework's users expect into ``folder``; return the path written."""
+        """Write what the framework's users expect into ``folder``; return the path written.
+
+        What goes with the model is written beside: see ``belongings.write``.
+        """
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
-        return self._open().save_native(target)
+        given = self.belongings
+        written = self._open().save_native(target, given)
+        write(target, given)
+        return written
 
     def save_onnx(self, path: str | Path) -> Path:
         """Write the model as an ONNX file, which needs no framework, and return its path.

@@ -15,7 +15,7 @@ from transformers import (
 
 from paribus.architectures import Network
 from paribus.architectures.resnet import DEPTHS
-from paribus.architectures.vit import EPSILON, sizes
+from paribus.architectures.vit import sizes
 
 _BLOCK = r"layer(?P<layer>[1-4])\.(?P<block>\d+)\."
 
@@ -118,7 +118,7 @@ def _vit_config(network: Network) -> ViTConfig:
         hidden_size=size.hidden,
         intermediate_size=size.mlp,
         hidden_act="gelu" if size.gelu == "exact" else "gelu_pytorch_tanh",
-        layer_norm_eps=EPSILON,
+        layer_norm_eps=size.eps,
         qkv_bias=True,
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=0.0,

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from transformers.models.bert.modeling_bert import BertEmbeddings
 
 from paribus.architectures import Network
+from paribus.backends.huggingface import belongings as with_belongings
 from paribus.backends.huggingface import images, texts, wrapped
 from paribus.backends.torch.models import Model
 from paribus.belongings import Belongings
@@ -58,5 +59,6 @@ def _prepare(module: nn.Module) -> None:
 
 def _save(module: nn.Module, folder: Path, belongings: Belongings) -> Path:
     assert isinstance(module, PreTrainedModel)
+    with_belongings.save(module, folder, belongings)
     module.save_pretrained(folder)
     return folder

@@ -13,9 +13,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-from paribus.adapter import Backend, Capabilities, Numerics, Precision, Session, Task
+from paribus.adapter import Array, Backend, Capabilities, Numerics, Precision, Session, Task
 from paribus.architectures import Network
 from paribus.errors import BackendError, BackendMissing, DeviceMissing, Unsupported, nearest
 from paribus.optimizers import RULES
@@ -41,6 +42,7 @@ class TensorFlowBackend(Backend):
         precisions=frozenset({"float32", "float64", "bfloat16"}),
         device_types=frozenset({"cpu", "cuda"}),
     )
+    reads = frozenset({".h5"})
 
     def available(self) -> str | None:
         """Return None when both packages are there, else the reason."""
@@ -75,6 +77,16 @@ class TensorFlowBackend(Backend):
         from paribus.backends.tensorflow.engine import TensorFlowSession
 
         return TensorFlowSession(network, task, device, precision, numerics)
+
+    def read_tensors(self, path: Path) -> dict[str, Array]:
+        """Read a Keras file of weights; what it holds is returned under canonical names."""
+        reason = self.available()
+        if reason:
+            raise BackendMissing(f"backend tensorflow: {reason}; install it with: {self.install}")
+        # Of h5py and NumPy alone.
+        from paribus.backends.tensorflow.files import read
+
+        return read(path)
 
     def _require(self, what: str, wanted: set[str], able: frozenset[str]) -> None:
         for value in sorted(wanted - able):

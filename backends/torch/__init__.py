@@ -38,7 +38,7 @@ class TorchBackend(Backend):
         precisions=frozenset(("float32", "float64", "bfloat16")),
         device_types=frozenset(("cpu", "cuda", "mps")),
     )  # fmt: skip
-    reads = frozenset((".pth", ".pt"))
+    reads = frozenset((".pth", ".pt", ".bin"))
 
     def available(self) -> str | None:
         """Return None when every package can be found, else which ones cannot."""

@@ -1,4 +1,4 @@
-"""State dicts of PyTorch (``.pth``, ``.pt``), read as tensors and as nothing else.
+"""State dicts of PyTorch (``.pth``, ``.pt``, ``.bin``), read as tensors and as nothing else.
 
 Such a file is a pickle: read freely, it runs whatever its author wrote into it. PyTorch's
 ``weights_only`` mode builds tensors and containers from a closed list and refuses all else, but

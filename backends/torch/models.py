@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,7 @@ def _vit(network: Network) -> nn.Module | None:
     module: nn.Module = VisionTransformer(
         height, size.patch, size.layers, size.heads, size.hidden, size.mlp,
         dropout=network.parameters["dropout"], num_classes=network.classes,
+        norm_layer=partial(nn.LayerNorm, eps=size.eps),
     )  # fmt: skip
     return _fitted(module, network, "conv_proj")
 

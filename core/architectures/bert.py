@@ -24,7 +24,6 @@ class BERT(TextParameters):
 
     usual: ClassVar[tuple[dict[str, Any], Shape]] = ({"vocabulary": 30522}, (512,))
     objectives: ClassVar[tuple[Objective, ...]] = ("classification", "regression", "masked_lm")
-    head_tensors: ClassVar[tuple[str, ...]] = ("classifier.", "cls.", "pooler.")
 
     architecture: Literal["bert"] = "bert"
     layers: int = Field(default=12, ge=1, le=128)

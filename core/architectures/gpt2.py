@@ -26,7 +26,6 @@ class GPT2(TextParameters):
 
     usual: ClassVar[tuple[dict[str, Any], Shape]] = ({"vocabulary": 50257}, (1024,))
     objectives: ClassVar[tuple[Objective, ...]] = ("classification", "regression", "causal_lm")
-    head_tensors: ClassVar[tuple[str, ...]] = ("score.",)
 
     architecture: Literal["gpt2"] = "gpt2"
     positions: int = Field(default=1024, ge=2, le=1_000_000, description="Longest text, in tokens.")

@@ -35,8 +35,6 @@ class Parameters(BaseModel):
         usual: parameters that have no default, and an input, as the published models have them.
         reads: what its input is: ``values`` (images, tables) or ``tokens``.
         objectives: what it can be trained for.
-        head_tensors: how the tensors of all its objectives' heads begin, and of what lies between
-            them and the body: what weights made for another task may have too much.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,7 +42,6 @@ class Parameters(BaseModel):
     usual: ClassVar[tuple[dict[str, Any], Shape]] = ({}, (3, 224, 224))
     reads: ClassVar[Literal["values", "tokens"]] = "values"
     objectives: ClassVar[tuple[Objective, ...]] = ("classification", "regression")
-    head_tensors: ClassVar[tuple[str, ...]] = ()
 
     architecture: str
 

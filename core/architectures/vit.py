@@ -27,7 +27,8 @@ EPSILON = 1e-6
 class Sizes:
     """A vision transformer's sizes; ``patch`` in pixels, ``hidden`` and ``mlp`` are widths.
 
-    ``gelu`` is the activation: ``exact``, or ``tanh`` for its approximation.
+    ``gelu`` is the activation: ``exact``, or ``tanh`` for its approximation; ``eps`` that of every
+    LayerNorm.
     """
 
     patch: int
@@ -36,6 +37,7 @@ class Sizes:
     hidden: int
     mlp: int
     gelu: Literal["exact", "tanh"] = "exact"
+    eps: float = EPSILON
 
 
 PUBLISHED: dict[str, Sizes] = {
@@ -68,6 +70,9 @@ class ViT(Parameters):
     gelu: Literal["exact", "tanh"] = Field(
         default="exact", description="With the error function, or the tanh approximation of it."
     )
+    eps: float = Field(
+        default=EPSILON, gt=0, le=1, description="Of every LayerNorm; 1e-12 in the first published."
+    )
     dropout: Dropout = 0.0
 
     @model_validator(mode="after")
@@ -84,7 +89,9 @@ class ViT(Parameters):
 
         Stages are ``patches``, ``layer0``, ``layer1``, …, ``norm`` and ``head``.
         """
-        sizes = Sizes(self.patch, self.layers, self.heads, self.hidden, self.mlp, self.gelu)
+        sizes = Sizes(
+            self.patch, self.layers, self.heads, self.hidden, self.mlp, self.gelu, self.eps
+        )
         return _transformer(self, sizes, input_shape, classes, objective)
 
 
@@ -106,7 +113,7 @@ def _transformer(
         build.stage = f"layer{layer}"
         node = _layer(build, f"encoder.layers.encoder_layer_{layer}", node, sizes)
     build.stage = "norm"
-    node = build.layer_norm("encoder.ln", node, eps=EPSILON)
+    node = build.layer_norm("encoder.ln", node, eps=sizes.eps)
     node = build.first_token("first", node)
     build.stage = HEAD
     build.linear("heads.head", node, classes, weight=zeros(), bias=zeros())
@@ -133,10 +140,10 @@ def _patches(build: TokenBuilder, sizes: Sizes) -> str:
 
 def _layer(build: TokenBuilder, name: str, source: str, sizes: Sizes) -> str:
     """Add attention and MLP, each normalised before and added to what came in."""
-    node = build.layer_norm(f"{name}.ln_1", source, eps=EPSILON)
+    node = build.layer_norm(f"{name}.ln_1", source, eps=sizes.eps)
     node = build.attention(f"{name}.self_attention", node, sizes.heads)
     middle = build.add(f"{name}.add_1", node, source)
-    node = build.layer_norm(f"{name}.ln_2", middle, eps=EPSILON)
+    node = build.layer_norm(f"{name}.ln_2", middle, eps=sizes.eps)
     drawn, tiny = xavier_uniform(sizes.hidden, sizes.mlp), normal(1e-6)
     node = build.linear(f"{name}.mlp.0", node, sizes.mlp, weight=drawn, bias=tiny)
     node = build.gelu(f"{name}.mlp.1", node, tanh=sizes.gelu == "tanh")

@@ -19,11 +19,14 @@ def predict(
         ),
     ],
     architecture: Annotated[
-        str | None, typer.Option(help="Of --weights: mobilenet_v2, resnet50, …")
+        str | None, typer.Option(help="Of a file of --weights: mobilenet_v2, resnet50, …")
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(help="Published ImageNet weights, .pth or .safetensors, instead of a run."),
+        typer.Option(
+            help="Published weights instead of a run: .pth, .safetensors, .h5; or a Hugging Face "
+            "folder or hub:owner/name, which need no --architecture."
+        ),
     ] = None,
     backend: Annotated[
         str | None, typer.Option(help="Instead of the run's; see: paribus backends.")
@@ -45,10 +48,10 @@ def predict(
     """Classify images with a run's model, or with published weights."""
     from paribus.predicting import read_labels
 
-    if (architecture is None) != (weights is None):
+    if architecture is not None and weights is None:
         raise typer.BadParameter("--architecture and --weights belong together; give both")
     names = None if labels is None else read_labels(labels)
-    if architecture is not None and weights is not None:
+    if weights is not None:
         from paribus.checkpoint import Checkpoint
 
         with Checkpoint(

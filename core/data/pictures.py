@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from paribus.architectures.published import Published
+from paribus.belongings import ImageProcessing
 from paribus.data.decode import MAXIMUM_PIXELS, SUFFIXES, WHITE, Colour, decode, probe
 from paribus.data.images import RESAMPLING
 from paribus.data.parallel import parallel
@@ -65,8 +65,8 @@ def fitted(
     return np.stack(parallel(read, paths))
 
 
-def published(paths: Sequence[Path], wanted: Published) -> Pixels:
-    """Return images uint8 [N, crop, crop, 3], the shorter side resized and the centre cut out.
+def published(paths: Sequence[Path], wanted: ImageProcessing) -> Pixels:
+    """Return images uint8 [N, height, width, channels], resized and the centre cut out.
 
     Transparent pixels show white.
 
@@ -76,19 +76,36 @@ def published(paths: Sequence[Path], wanted: Published) -> Pixels:
     return np.stack(parallel(lambda path: _published(path, wanted), paths))
 
 
-def _published(path: Path, wanted: Published) -> Pixels:
-    resampling = RESAMPLING[wanted.interpolation]
-    image = Image.fromarray(decode(path, 3, None, resampling, WHITE))
-    width, height = image.size
-    short = min(width, height)
-    size = (wanted.resize * width // short, wanted.resize * height // short)
-    if size[0] * size[1] > MAXIMUM_PIXELS:
-        raise DataError(
-            f"{path}: {width}×{height} would become {size[0]}×{size[1]} with its shorter side at "
-            f"{wanted.resize}; crop it first"
-        )
+def _published(path: Path, wanted: ImageProcessing) -> Pixels:
+    resampling, channels = RESAMPLING[wanted.interpolation], len(wanted.mean)
+    whole = decode(path, channels, None, resampling, WHITE)
+    image = Image.fromarray(whole if channels == 3 else whole[..., 0])
+    size = _resized(image.size, wanted.resize, path)
     image = image if image.size == size else image.resize(size, resampling)
-    # Half a pixel goes to the even side, which is what rounding means in torchvision's crop.
-    left, top = (round((side - wanted.crop) / 2) for side in size)
-    cut = image.crop((left, top, left + wanted.crop, top + wanted.crop))
-    return np.asarray(cut, dtype=np.uint8)
+    height, width = wanted.crop
+    left, top = (
+        _corner(side, crop, wanted) for side, crop in zip(size, (width, height), strict=True)
+    )
+    cut = image.crop((left, top, left + width, top + height))
+    return np.asarray(cut, dtype=np.uint8).reshape(height, width, channels)
+
+
+def _resized(size: tuple[int, int], resize: int | tuple[int, int], path: Path) -> tuple[int, int]:
+    """Return (width, height) of a picture of ``size`` (width, height) once it is resized."""
+    if isinstance(resize, tuple):
+        return resize[1], resize[0]
+    width, height = size
+    short = min(width, height)
+    found = (resize * width // short, resize * height // short)
+    if found[0] * found[1] > MAXIMUM_PIXELS:
+        raise DataError(
+            f"{path}: {width}×{height} would become {found[0]}×{found[1]} with its shorter side at "
+            f"{resize}; crop it first"
+        )
+    return found
+
+
+def _corner(side: int, crop: int, wanted: ImageProcessing) -> int:
+    """Return where the window of the centre begins."""
+    # Python rounds a half to the even side, and so does torchvision, which is written in it.
+    return round((side - crop) / 2) if wanted.half == "even" else (side - crop) // 2

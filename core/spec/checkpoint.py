@@ -35,8 +35,9 @@ def with_checkpoint(tree: Mapping[str, Any]) -> Tree:
     found = pretrained.describe(path, stated if isinstance(stated, str) else None)
     base: Tree = {"model": dict(found.model)} if found.model else {}
     data: Tree = {} if found.image is None else _images(found.image)
-    if found.tokenizer is not None:
-        data["tokenizer"] = {"path": str(found.tokenizer)}
+    if found.reads_tokens:
+        # A folder may have a tokenizer of an older kind than tokenizer.json.
+        data["tokenizer"] = {"path": str(found.tokenizer or found.path)}
     if data:
         base["data"] = data
     return merge(base, tree)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
+from paribus.checkpoints import hub
 from paribus.spec.data import Data
 from paribus.spec.sections import Spec
 from paribus.spec.training import FineTune, PreTrain
@@ -41,7 +42,7 @@ def _data(section: Data) -> Data:
 
 
 def _weights(recipe: Recipe) -> Recipe:
-    if recipe.weights in WORDS:
+    if recipe.weights in WORDS or hub.named(recipe.weights):
         return recipe
     return recipe.model_copy(update={"weights": _path(recipe.weights)})
 

@@ -90,7 +90,7 @@ hidden = 0                 # cnn: width before the head, 0 for none; mlp: a list
 # gelu = "exact"           # vit, bert, gpt2: exact, tanh (its approximation)
 # vocabulary = 30522       # bert, gpt2: tokens; by default those of the tokenizer
 # positions = 512          # bert, gpt2: tokens of the longest text
-# eps = 1e-12              # bert, gpt2: of every LayerNorm
+# eps = 1e-12              # vit, bert, gpt2: of every LayerNorm
 # dropout = 0.0            # vgg, mobilenet_v2, vit*, bert, gpt2: only 0 for now
 
 [pretrain]                 # trains a model on [data], or on what [pretrain.data] changes in it
@@ -109,7 +109,7 @@ monitor = "loss"           # a validation metric: loss, accuracy, macro_f1, … 
 metrics = []               # to report, too: balanced_accuracy, macro_f1, roc_auc, log_loss,
                            # calibration_error, top_5_accuracy; mean_absolute_error, r2
 keep = "last"              # whose weights are kept: last, best (by monitor)
-weights = "drawn"          # drawn, checkpoint, or a file or folder of weights, a run folder
+weights = "drawn"          # drawn, checkpoint (as above), or a file, a folder, hub:owner/name
 # data = {limit = 500}     # what differs from [data] for this step
 
 [pretrain.optimizer]       # also short: optimizer = "adam"
@@ -182,7 +182,7 @@ metrics = []               # to report, too: balanced_accuracy, macro_f1, roc_au
                            # calibration_error, top_5_accuracy; mean_absolute_error, r2
 keep = "best"              # whose weights are kept: last, best (by monitor)
 weights = "auto"           # auto (the pretrain step's, else the checkpoint's, else drawn),
-                           # checkpoint, drawn, or a path
+                           # checkpoint, drawn, or a file, a folder, hub:owner/name
 head = "new"               # the last layer: new, keep
 freeze = "none"            # none, body (all but the head), or a stage: frozen below it
 

@@ -259,7 +259,7 @@ class PreTrain(Recipe):
 
     weights: str = Field(
         default="drawn",
-        description="drawn, checkpoint (the spec's), or a file or folder of weights to start from.",
+        description="drawn, checkpoint (the spec's), or a file, a folder or hub:owner/name.",
     )
     data: Data | None = Field(
         default=None, description="What differs from the top-level [data] for this step."
@@ -272,7 +272,7 @@ class FineTune(Recipe):
     weights: str = Field(
         default="auto",
         description="auto: the pretrain step's, else the checkpoint's, else drawn; or checkpoint, "
-        "drawn, a path.",
+        "drawn, a file, a folder, hub:owner/name.",
     )
     head: Literal["new", "keep"] = Field(
         default="new",

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from paribus import weights
 from paribus.adapter import Array
-from paribus.architectures import ARCHITECTURES, HEAD, Network
+from paribus.architectures import HEAD, Network
+from paribus.checkpoints.heads import without_other_heads
 from paribus.errors import SpecError, WeightsError
 from paribus.spec.sections import Spec
 
@@ -69,7 +70,7 @@ def _onto(
     network: Network, given: Mapping[str, Array], what: str, keep_head: bool, seed: int
 ) -> Initial:
     """Take ``given`` for the body, and for the head too or draw it anew."""
-    shapes = weights.shapes(network)
+    given, shapes = without_other_heads(network, given), weights.shapes(network)
     head = [name for name, tensor in network.tensors.items() if tensor.stage == HEAD]
     fresh: list[str] = []
     if not keep_head:
@@ -85,13 +86,7 @@ def _onto(
     if pooler and not any(name in given for name in pooler):
         fresh, said = [*fresh, *pooler], f"{said}, and a new pooler, since it has none"
     wanted = {name: shape for name, shape in shapes.items() if name not in fresh}
-    # Heads of other tasks stay behind, whatever they are called.
-    others = ARCHITECTURES[network.architecture].head_tensors
-    offered = {
-        name: array
-        for name, array in given.items()
-        if name in wanted or not (name in fresh or name.startswith(others))
-    }
+    offered = {name: array for name, array in given.items() if name not in fresh}
     try:
         weights.check(offered, wanted, what)
     except WeightsError as error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from paribus.architectures.published import Published
+from paribus.architectures.published import TORCHVISION
 from paribus.data import pictures
 from paribus.errors import DataError
 
@@ -18,7 +19,7 @@ def test_the_centre_is_cut_out_as_torchvision_rounds(tmp_path: Path, width: int,
     """Half a pixel is rounded to the even side: 17.5 and 18.5 both to 18, 16.5 to 16."""
     columns = np.broadcast_to(np.arange(width, dtype=np.uint16)[:, None], (256, width, 3))
     Image.fromarray((columns % 256).astype(np.uint8)).save(tmp_path / "columns.png")
-    (seen,) = pictures.published([tmp_path / "columns.png"], Published())
+    (seen,) = pictures.published([tmp_path / "columns.png"], TORCHVISION)
     assert seen.shape == (224, 224, 3)
     assert seen[0, :, 0].tolist() == [column % 256 for column in range(left, left + 224)]
 
@@ -27,17 +28,17 @@ def test_the_shorter_side_is_resized_whichever_it_is(tmp_path: Path) -> None:
     for name, size in (("wide.png", (600, 300)), ("tall.png", (30, 60))):
         Image.new("RGB", size, (10, 20, 30)).save(tmp_path / name)
     files = [tmp_path / "wide.png", tmp_path / "tall.png"]
-    seen = pictures.published(files, Published(resize=232))
+    seen = pictures.published(files, replace(TORCHVISION, resize=232))
     assert seen.shape == (2, 224, 224, 3)
     assert (seen == (10, 20, 30)).all()
 
 
 def test_a_grey_file_is_seen_in_colour(tmp_path: Path) -> None:
     Image.new("L", (300, 300), 77).save(tmp_path / "grey.jpg")
-    assert (pictures.published([tmp_path / "grey.jpg"], Published()) == 77).all()
+    assert (pictures.published([tmp_path / "grey.jpg"], TORCHVISION) == 77).all()
 
 
 def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     Image.new("L", (1, 5000)).save(tmp_path / "thin.png")
     with pytest.raises(DataError, match=r"thin\.png: 1×5000 would become 256×1280000"):
-        pictures.published([tmp_path / "thin.png"], Published())
+        pictures.published([tmp_path / "thin.png"], TORCHVISION)
