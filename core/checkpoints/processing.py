@@ -184,4 +184,5 @@ def _normalisation(fields: Fields, family: _Family) -> tuple[tuple[float, ...], 
 def _each(fields: Fields, key: str, default: tuple[float, ...]) -> tuple[float, ...]:
     """Return a number for each channel; one that is not in a list is that of all colours."""
     values = fields.numbers(key, default)
-    return values if isinstance(fields.values.get(key, []), list) else values * len(default)
+    one = key in fields and not isinstance(fields.values[key], list)
+    return values * len(default) if one else values

@@ -182,7 +182,8 @@ WRONG: dict[str, tuple[Damage, tuple[str, ...]]] = {
         ("not in the shards it names: transformer.no.weight",),
     ),
     "an index of nothing": (
-        lambda folder: (folder / WHOLE).rename(folder / INDEX).write_text("{}") and None, ("weight_map is missing",),
+        lambda folder: (folder / WHOLE).rename(folder / INDEX).write_text("{}") and None,
+        ("weight_map is missing",),
     ),
     "a link that leads out": (_linked(WHOLE), ("is a link that leads out of the folder",)),
     "a configuration that leads out": (_linked(CONFIG), ("config.json is a link that leads out",)),
