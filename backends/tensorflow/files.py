@@ -55,8 +55,9 @@ def read(path: Path) -> dict[str, Array]:
     """
     try:
         with h5py.File(path, "r") as file:
-            places = _layers(path, _datasets(path, file))
-            _require_small(path, list(places.values()))
+            datasets = _datasets(path, file)
+            places = _layers(path, datasets)
+            _require_apart(path, datasets)
             return _tensors(path, places)
     except WeightsError:
         raise
@@ -121,13 +122,17 @@ def _require_plain(path: Path, name: str, dataset: h5py.Dataset) -> None:
             )
 
 
-def _require_small(path: Path, datasets: list[h5py.Dataset]) -> None:
-    """Require that no two datasets are the same bytes: links may repeat one."""
-    claimed, held = sum(dataset.nbytes for dataset in datasets), path.stat().st_size
-    if claimed > held:
-        raise WeightsError(
-            f"{path}: its arrays claim {claimed:,} bytes, but the file has {held:,}; refused"
-        )
+def _require_apart(path: Path, datasets: dict[str, h5py.Dataset]) -> None:
+    """Require that every value has its own bytes of the file: links may repeat an array."""
+    end = 0
+    places = sorted((d.id.get_offset() or 0, d.nbytes, name) for name, d in datasets.items())
+    for start, size, name in places:
+        if start < end or start + size > path.stat().st_size:
+            raise WeightsError(
+                f"{path}: {name} shares bytes with another array, or has more than the file; "
+                f"refused. {MENDED}"
+            )
+        end = start + size
 
 
 def _layers(path: Path, datasets: dict[str, h5py.Dataset]) -> Places:

@@ -170,14 +170,19 @@ def _normalisation(fields: Fields, family: _Family) -> tuple[tuple[float, ...], 
         raise fields.wrong("rescale_factor", "a number above 0")
     mean, std = (0.0,) * len(family.mean), (1.0,) * len(family.std)
     if fields.flag("do_normalize", True):
-        mean = fields.numbers("image_mean", family.mean)
-        std = fields.numbers("image_std", family.std)
-    channels = max(len(mean), len(std))
-    if channels not in (1, 3) or not {len(mean), len(std)} <= {1, channels}:
+        mean = _each(fields, "image_mean", family.mean)
+        std = _each(fields, "image_std", family.std)
+    if len(mean) != len(std) or len(mean) not in (1, 3):
         raise fields.wrong("image_mean", "as many numbers as image_std, one or three")
     if min(std) <= 0:
         raise fields.wrong("image_std", "numbers above 0")
     # What white becomes: 1 where a file rescales by 1/255 as written.
     white = 1.0 if abs(white - 1) < 1e-12 else white
-    mean, std = (values * channels if len(values) == 1 else values for values in (mean, std))
     return tuple(m / white for m in mean), tuple(s / white for s in std)
+
+
+def _each(fields: Fields, key: str, default: tuple[float, ...]) -> tuple[float, ...]:
+    """Return a number for each channel; one that is not in a list is that of all colours."""
+    values = fields.numbers(key, default)
+    one = key in fields and not isinstance(fields.values[key], list)
+    return values * len(default) if one else values

@@ -8,10 +8,11 @@ from typing import Any
 import numpy.typing as npt
 
 from paribus.checkpoints import foreign
+from paribus.checkpoints.canonical import Source, canonical
 from paribus.checkpoints.fields import Fields
 from paribus.checkpoints.folder import Folder
 from paribus.checkpoints.hub import located
-from paribus.checkpoints.names import KINDS, Names, Source, canonical
+from paribus.checkpoints.names import KINDS
 from paribus.checkpoints.tensorfile import Shards, TensorFile
 from paribus.errors import WeightsError, nearest
 
@@ -95,7 +96,7 @@ def _opened(file: Path) -> Source:
 
 def _published(folder: Folder) -> dict[str, Array]:
     """Read a folder that ``save_pretrained`` wrote, or whose files are like it."""
-    names: Names = KINDS[kind(folder.fields(CONFIG))]
+    names = KINDS[kind(folder.fields(CONFIG))]
     if folder.has(WHOLE):
         return canonical(TensorFile(folder.file(WHOLE)), names, folder.path)
     if folder.has(INDEX):

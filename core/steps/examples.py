@@ -73,7 +73,7 @@ class Examples:
         if key not in self._splits:
             dataset = self.dataset(view)
             found = datasets.split(dataset, view.section.split, self._seed)
-            held = self._held_rows(view)
+            held = self.held_rows(view)
             if len(held):
                 train, validation = (np.setdiff1d(rows, held) for rows in found[:2])
                 found = Split(train, validation, found.test)
@@ -84,7 +84,7 @@ class Examples:
     def held_out(self, view: View) -> int:
         """Return how many of a view's examples are kept from training to judge the task."""
         texts = self._held_texts(view)
-        return len(self._held_rows(view)) if texts is None else len(texts)
+        return len(self.held_rows(view)) if texts is None else len(texts)
 
     def _judges(self, view: View) -> View | None:
         """Return the task, where its validation and test rows are among the view's examples."""
@@ -105,7 +105,7 @@ class Examples:
             judges = np.flatnonzero(np.isin(theirs.groups, theirs.groups[judges]))
         return judges if theirs.source_rows is None else theirs.source_rows[judges]
 
-    def _held_rows(self, view: View) -> Integers:
+    def held_rows(self, view: View) -> Integers:
         """Return the rows of a view, sorted, that judge the task."""
         task = self._judges(view)
         none = np.empty(0, dtype=np.int64)

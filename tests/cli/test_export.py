@@ -11,6 +11,7 @@ import pytest
 from command import Done, Worker, python, refused
 from experiments import Tree, small
 from labs import PROMISED
+from photographs import CAT
 
 
 class Exported(NamedTuple):
@@ -122,11 +123,46 @@ def test_a_folder_that_is_not_empty_is_left_alone(
     done = worker(*words, "--overwrite", cwd=tmp_path)
     assert done.code == 0, done.err
     assert done.out.splitlines() == [
-        f"wrote {folder / name}" for name in ("config.json", "model.safetensors")
-    ]
+        f"wrote {folder / name}"
+        for name in (
+            "classes.txt", "config.json", "model.safetensors", "preprocessing.json",
+            "preprocessor_config.json",
+        )
+    ]  # fmt: skip
     assert "vit" in (folder / "config.json").read_text()
     assert (folder / "notes.txt").read_text() == "mine"
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_goes_with_a_model_is_written_beside_it(exported: Exported) -> None:
+    for target, model in (("torch", "model.safetensors"), ("tensorflow", "model.keras")):
+        folder = exported.root / f"torch to {target}"
+        assert sorted(path.name for path in folder.iterdir()) == sorted(
+            ["classes.txt", "preprocessing.json", model]
+        )
+        assert (folder / "classes.txt").read_text() == "0\n1\n2\n"
+        written = json.loads((folder / "preprocessing.json").read_text())
+        assert (written["resize"], written["crop"]) == ([8, 8], [8, 8])
+        assert len(written["mean"]) == len(written["std"]) == 3
+
+
+def test_an_exported_folder_predicts_as_the_run(
+    exported: Exported, tmp_path: Path, worker: Worker
+) -> None:
+    """Its classes and its preprocessing are in transformers' files, and are read from them."""
+
+    def guesses(*words: str | Path) -> Any:
+        options = ("--backend", "torch", "--device", "cpu", "--json")
+        done = worker("predict", *words, CAT, *options, cwd=tmp_path)
+        assert done.code == 0, done.err
+        return {g["label"]: g["probability"] for g in json.loads(done.out)[0]["top"]}
+
+    own = guesses(exported.root / "torch")
+    found = guesses("--weights", exported.root / "torch to huggingface")
+    assert list(own) == list(found)
+    assert sorted(own) == ["0", "1", "2"]
+    # float32; the run scales a picture to its own units, the folder's constants are for 0 … 255.
+    assert found == pytest.approx(own, abs=1e-5)
 
 
 def _export(worker: Worker, folder: Path, *words: str | Path) -> Done:

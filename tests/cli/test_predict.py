@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,41 @@ def test_without_pytorch_its_files_name_the_install_command(tmp_path: Path) -> N
         cwd=tmp_path, environment=environment,
     )  # fmt: skip
     refused(done, 1, "reading .pth files", "pip install 'paribus[torch]'", "safetensors")
+
+
+@pytest.mark.parametrize("name", ["vit", "resnet"])
+def test_a_folder_of_transformers_needs_no_architecture(
+    published: Path, tmp_path: Path, worker: Worker, name: str
+) -> None:
+    """Its own preprocessing and names; the probabilities are those that transformers gives."""
+    done = worker(
+        "predict", "--weights", published / name, "--backend", "torch", "--json", CAT, cwd=tmp_path
+    )
+    assert done.code == 0, done.err
+    top = sorted(json.loads(done.out)[0]["top"], key=lambda guess: guess["class"])
+    expected = json.loads((published / name / "cat.json").read_text())
+    assert [guess["probability"] for guess in top] == pytest.approx(expected, abs=1e-5)
+    named = ["cat", "coffee", "palace"] if name == "vit" else ["0", "1", "2"]
+    assert [guess["label"] for guess in top] == named
+
+
+def test_what_a_folder_cannot_do_is_said(published: Path, tmp_path: Path, worker: Worker) -> None:
+    def said(folder: Path, *options: str) -> Done:
+        return worker("predict", "--weights", folder, *options, CAT, cwd=tmp_path)
+
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(published / "resnet" / "config.json", bare)
+    refused(said(published / "gpt2"), 2, "is a gpt2 and reads texts")
+    refused(said(bare), 2, "does not say how pictures become its inputs")
+    refused(said(MOBILENET), 2, "does not say what it is; name its architecture: resnet18")
+    refused(
+        said(published / "vit", "--architecture", "vit_b_16"), 2,
+        "says that it is 'vit'; leave the architecture out",
+    )  # fmt: skip
+    refused(said(published / "vit", "--resize", "40"), 2, "resizes pictures to 32×32, whatever")
+    refused(said(published / "resnet", "--resize", "20"), 2, "resize = 20", "32 or more")
+    refused(said(tmp_path / "no"), 2, "no weights at", "a Hugging Face model folder")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from paribus import data
 from paribus.errors import DataError
 from paribus.spec.data import Data
 from paribus.spec.sections import Spec
-from paribus.steps.examples import Examples
+from paribus.steps.examples import Examples, step_data
 
 
 def load(folder: Path, unreadable: str, **changes: Any) -> data.Dataset:
@@ -177,9 +177,10 @@ def test_what_judges_the_task_is_held_out_whatever_is_left_out(folder: Path) -> 
     })  # fmt: skip
     assert spec.pretrain.data is not None
     examples = Examples(spec)
-    ours, judged = (examples.dataset(one) for one in (spec.pretrain.data, spec.data))
-    parts = examples.split(spec.data)
+    large, task = step_data(spec, "pretrain"), step_data(spec, "finetune")
+    ours, judged = examples.dataset(large), examples.dataset(task)
+    parts = examples.split(task)
     judges = judged.x[np.concatenate((parts.validation, parts.test)), 0, 0, 0]
-    held = ours.x[examples.held_out(spec.pretrain.data), 0, 0, 0]
+    held = ours.x[examples.held_rows(large), 0, 0, 0]
     assert sorted(held) == sorted(judges[judges >= 10])
     assert len(held) > 2
