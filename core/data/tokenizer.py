@@ -121,8 +121,8 @@ class Tokenizer:
             length: tokens of a row.
 
         Returns:
-            int32 [N, length], or for pairs [N, length, 2] with each token's segment, 0 or 1. Token
-            numbers are −1 past the end, segments 0.
+            int32 [N, length], or for pairs [N, length, 2] with each token's segment, 0 or 1, as the
+            tokenizer says it. Token numbers are −1 past the end, segments 0.
 
         Raises:
             DataError: the tokenizer cannot read a text, or ``length`` leaves no room for it.

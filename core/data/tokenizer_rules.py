@@ -48,7 +48,7 @@ def require_modest(document: Mapping[str, Any], origin: str) -> None:
         raise _refused(origin, "normalizer", f"can make a text {growth} times as long")
     if templates > 1:
         raise _refused(origin, "post_processor", f"has {templates} templates, one after the other")
-    added = document.get("added_tokens") or ()
+    added = document.get("added_tokens") or []
     if not isinstance(added, list) or not all(
         isinstance(token, dict) and isinstance(token.get("content"), str) for token in added
     ):

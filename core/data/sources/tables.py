@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paribus.architectures import LANGUAGE, Objective
-from paribus.data.checks import rows_text
 from paribus.data.dataset import Array, Integers
 from paribus.data.documents import Columns
 from paribus.data.encoded import Encoded
 from paribus.data.source import Source, require_objective
 from paribus.data.sources.image_folder import decoded
 from paribus.data.tables import labels, parts
-from paribus.data.tables.table import GROUPS, LABEL, TEXT, Reader, Table, is_image, read
+from paribus.data.tables.columns import GROUPS, LABEL, TEXT, column_of_texts, is_image
+from paribus.data.tables.table import Reader, Table, read
 from paribus.errors import DataError, SpecError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def find(section: Data, objective: Objective) -> Source:
     if image is not None:
         require_objective("datasets", objective, "classification", "regression")
     tables = [read(reader, _wanted(section, objective, columns)) for reader in readers]
-    contents = [_column(tables, name) for name in columns]
+    contents = [_joined([column_of_texts(table, name) for table in tables]) for name in columns]
     rows = sum(table.rows for table in tables)
     y, names = _labels(section, objective, tables, tested=there.test is not None)
     given = None
@@ -94,25 +94,10 @@ def _labels(
     return labels.classes(tables, section.label[0], tested=tested)
 
 
-def _column(tables: list[Table], name: str) -> pa.ChunkedArray:
-    """Return a column of all tables; every row has a text, or an image."""
+def _joined(columns: list[pa.ChunkedArray]) -> pa.ChunkedArray:
     import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.types as t
 
-    for table in tables:
-        column = table.columns[name]
-        absent = np.flatnonzero(pc.is_null(column).to_numpy())
-        if len(absent):
-            raise DataError(
-                f"{table.origin}: column {name!r} ({TEXT}) has no text in {rows_text(absent)}; "
-                "fill it in, or remove the row"
-            )
-        if not (t.is_large_string(column.type) or is_image(column.type)):
-            raise DataError(
-                f"{table.origin}: column {name!r} ({TEXT}) holds {column.type}; allowed: texts"
-            )
-    return pa.chunked_array([chunk for table in tables for chunk in table.columns[name].chunks])
+    return pa.chunked_array([chunk for column in columns for chunk in column.chunks])
 
 
 def _image(section: Data, reader: Reader) -> str | None:

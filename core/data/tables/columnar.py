@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from paribus.data.tables import table
 from paribus.data.tables.features import features_of
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _BATCH_ROWS = 1 << 16
+_BATCH_BYTES = 1 << 26
 _HINT = "it must be a whole Parquet file"
 
 
@@ -36,13 +37,13 @@ class Parquet(Reader):
         with explained(self.origin, _HINT), self._open(()) as file:
             self._schema = file.schema_arrow
             self.names = tuple(self._schema.names)
-            rows, size = file.metadata.num_rows, _promised(file.metadata)
+            rows = file.metadata.num_rows
+            self._batch = max(1, min(_BATCH_ROWS, _BATCH_BYTES // _bytes_per_row(file.metadata)))
             self.features = features_of(self._schema.metadata, self.origin)
         if not 0 <= rows <= table.MAXIMUM_ROWS:
             raise DataError(
                 f"{path}: promises {rows} rows; allowed: up to {table.MAXIMUM_ROWS}. Split it"
             )
-        self._size: Mapping[str, int] = size
 
     def type(self, name: str) -> pa.DataType | None:
         """Return a column's type."""
@@ -50,14 +51,8 @@ class Parquet(Reader):
 
     def batches(self, wanted: Mapping[str, str]) -> Iterator[Sequence[pa.Array]]:
         """Read batches of rows."""
-        size = sum(self._size.get(name, 0) for name in wanted)
-        if size > table.MAXIMUM_BYTES:
-            raise DataError(
-                f"{self.origin}: its columns {', '.join(map(repr, wanted))} have {size} bytes; "
-                f"allowed: up to {table.MAXIMUM_BYTES}. Split it"
-            )
         with explained(self.origin, _HINT), self._open(tuple(wanted)) as file:
-            for batch in file.iter_batches(_BATCH_ROWS, columns=list(wanted), use_threads=False):
+            for batch in file.iter_batches(self._batch, columns=list(wanted), use_threads=False):
                 yield [batch.column(name) for name in wanted]
 
     def _open(self, wanted: Sequence[str]) -> pq.ParquetFile:
@@ -69,14 +64,8 @@ class Parquet(Reader):
         return pq.ParquetFile(self._path, read_dictionary=texts, memory_map=False, pre_buffer=False)
 
 
-def _promised(metadata: pq.FileMetaData) -> dict[str, int]:
-    """Return the uncompressed bytes of each column, as the footer tells them."""
-    size: dict[str, Any] = {}
-    for group in range(metadata.num_row_groups):
-        stored = metadata.row_group(group)
-        for number in range(stored.num_columns):
-            column = stored.column(number)
-            size[column.path_in_schema] = (
-                size.get(column.path_in_schema, 0) + column.total_uncompressed_size
-            )
-    return size
+def _bytes_per_row(metadata: pq.FileMetaData) -> int:
+    """Return the uncompressed bytes of a row, all columns, as the footer tells them."""
+    groups = range(metadata.num_row_groups)
+    size: int = sum(metadata.row_group(group).total_byte_size for group in groups)
+    return max(1, size // max(1, int(metadata.num_rows)))

@@ -8,6 +8,7 @@ partner, or a line without end, can take.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,14 +41,14 @@ class CSV(Reader):
     def __init__(self, path: Path) -> None:
         self.origin = str(path)
         self._path = path
-        with explained(self.origin, _HINT):
+        with self._explained():
+            if path.stat().st_size == 0:
+                raise DataError(f"{path}: is empty; {_HINT}")
             with path.open("rb") as file:
                 if len(file.readline(MAXIMUM_HEADER + 1)) > MAXIMUM_HEADER:
                     raise DataError(
                         f"{path}: its first line has more than {MAXIMUM_HEADER} bytes; {_HINT}"
                     )
-            if path.stat().st_size == 0:
-                raise DataError(f"{path}: is empty; {_HINT}")
             with self._open({}) as reader:
                 self.names = tuple(reader.schema.names)
 
@@ -57,10 +58,15 @@ class CSV(Reader):
 
     def batches(self, wanted: Mapping[str, str]) -> Iterator[Sequence[pa.Array]]:
         """Read blocks of rows."""
+        with self._explained(), self._open(wanted) as reader:
+            for batch in reader:
+                yield batch.columns
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            with explained(self.origin, _HINT), self._open(wanted) as reader:
-                for batch in reader:
-                    yield batch.columns
+            with explained(self.origin, _HINT):
+                yield
         except DataError as error:
             # The reader knows that bytes are no UTF-8, and not where.
             if "UTF8" in str(error):

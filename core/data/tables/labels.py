@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from paribus.data.checks import rows_text
 from paribus.data.dataset import Integers
+from paribus.data.tables.columns import GROUPS, LABEL
 from paribus.data.tables.features import class_names
-from paribus.data.tables.table import GROUPS, LABEL, Table
+from paribus.data.tables.table import Table
 from paribus.errors import DataError
 
 MAXIMUM_CLASSES = 1 << 16

@@ -12,8 +12,9 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paribus.data.tables.columns import require_simple
 from paribus.data.tables.encoding import not_utf8
-from paribus.data.tables.table import Reader, require_simple
+from paribus.data.tables.table import Reader
 from paribus.errors import DataError
 
 if TYPE_CHECKING:

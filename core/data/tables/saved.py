@@ -51,7 +51,7 @@ class Saved(Reader):
         self._paths = [_file(folder, entry) for entry in listed]
         with explained(self.origin, _HINT), self._stream(self._paths[0], None) as stream:
             self._schema = stream.schema
-        self.names = tuple(self._schema.names)
+            self.names = tuple(self._schema.names)
         features = info.get("features")
         self.features = (
             features
