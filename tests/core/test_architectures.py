@@ -156,6 +156,5 @@ def test_tables_need_an_mlp_and_small_images_are_refused_by_name():
 
 @pytest.mark.parametrize("architecture", PREPROCESSING)
 def test_a_published_head_ends_in_one_number_a_class(architecture: str) -> None:
-    side = PREPROCESSING[architecture].crop
-    network = build(architecture, {}, (3, side, side), 7)
+    network = build(architecture, {}, (3, *PREPROCESSING[architecture].crop), 7)
     assert network.tensors[list(network.tensors)[-1]].shape == (7,)

@@ -205,7 +205,7 @@ def test_a_file_says_what_it_is(tmp_path: Path) -> None:
         "class_names": ["Katze", "犬", "<x>"],
         "image": {
             "resize": [9, 9], "crop": [8, 8], "interpolation": "bicubic",
-            "mean": [0.1, 0.2], "std": [0.3, 0.4],
+            "mean": [0.1, 0.2], "std": [0.3, 0.4], "half": "down",
         },
         "preprocess": {"scale": [0.5, 2.0], "shift": [1.0, 0.0]},
         "length": 7,
