@@ -13,6 +13,9 @@ from experiments import Tree, small
 from labs import PROMISED
 from photographs import CAT
 
+from paribus.errors import WeightsError
+from paribus.pretrained import describe
+
 
 class Exported(NamedTuple):
     """Run folders by backend below ``root``; logits of the opened files by target, run, row."""
@@ -149,7 +152,10 @@ def test_what_goes_with_a_model_is_written_beside_it(exported: Exported) -> None
 def test_an_exported_folder_predicts_as_the_run(
     exported: Exported, tmp_path: Path, worker: Worker
 ) -> None:
-    """Its classes and its preprocessing are in transformers' files, and are read from them."""
+    """Its classes and its preprocessing are in transformers' files, and are read from them.
+
+    A run folder says the same of itself.
+    """
 
     def guesses(*words: str | Path) -> Any:
         options = ("--backend", "torch", "--device", "cpu", "--json")
@@ -158,11 +164,42 @@ def test_an_exported_folder_predicts_as_the_run(
         return {g["label"]: g["probability"] for g in json.loads(done.out)[0]["top"]}
 
     own = guesses(exported.root / "torch")
-    found = guesses("--weights", exported.root / "torch to huggingface")
-    assert list(own) == list(found)
     assert sorted(own) == ["0", "1", "2"]
-    # float32; the run scales a picture to its own units, the folder's constants are for 0 … 255.
-    assert found == pytest.approx(own, abs=1e-5)
+    folders = (exported.root / "torch", exported.root / "torch to huggingface")
+    for folder in folders:
+        found = guesses("--weights", folder)
+        assert list(own) == list(found)
+        # float32; the run scales a picture to its own units, these constants are for 0 … 255.
+        assert found == pytest.approx(own, abs=1e-5)
+    run, saved = (describe(folder) for folder in folders)
+    assert run.model == {**TREE["model"], "gelu": "exact", "eps": 1e-6, "dropout": 0.0}
+    assert {**saved.model, "dropout": 0.0} == run.model
+    assert (run.image, run.class_names) == (saved.image, saved.class_names)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("architecture", "vitt", 'model.architecture = "vitt"; expected one of mlp'),
+        ("parameters", {"patch": 0}, "describes no vit that paribus can build: patch"),
+        ("stored_shape", [8, -8, 3], "model.stored_shape = [8, -8, 3]"),
+        ("interpolation", "area", 'model.interpolation = "area" is not supported'),
+        ("value_range", 0, "model.value_range = 0; expected a number above 0"),
+        ("preprocess", {"scale": [1], "shift": [0, 0]}, "model.preprocess.scale = [1]; expected"),
+        ("class_names", [1, 2, 3], "model.class_names = [1, 2, 3]; expected a list of texts"),
+    ],
+)
+def test_a_run_folder_is_anybodys_too(
+    exported: Exported, tmp_path: Path, key: str, value: Any, words: str
+) -> None:
+    result = json.loads((exported.root / "torch" / "result.json").read_text())
+    result["model"][key] = value
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    (tmp_path / "weights.safetensors").write_bytes(b"not looked at")
+    with pytest.raises(WeightsError) as refusal:
+        describe(tmp_path)
+    assert words in str(refusal.value)
+    assert "result.json: " in str(refusal.value)
 
 
 def _export(worker: Worker, folder: Path, *words: str | Path) -> Done:

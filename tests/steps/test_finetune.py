@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,9 @@ from safetensors.numpy import save_file
 
 from paribus import weights
 from paribus.architectures import build
+from paribus.pretrained import describe
+from paribus.spec import load
+from paribus.spec.paths import absolute
 
 CNN = {"architecture": "cnn", "channels": [3, 4]}
 HEAD = {"fc.weight", "fc.bias"}
@@ -226,3 +231,27 @@ def test_a_model_that_diverges_in_its_last_step_is_no_result(run: Runner) -> Non
             assert result["test"]["loss"] is not None
         else:
             assert result["error"]["kind"] == "NonFiniteLoss"
+
+
+def test_a_body_that_transformers_published_is_taken_from_its_folder(
+    run: Runner, published: Path
+) -> None:
+    """The folder says which network it is; three of its classes make room for three digits."""
+    folder = published / "vit"
+    tree = small(
+        data__image={"size": [32, 32], "channels": 3},
+        model=dict(describe(folder).model),
+        finetune={"weights": str(folder), "epochs": 1, "optimizer": STILL},
+    )
+    trained, given = run(tree).tensors(), weights.load(folder)
+    assert set(trained) == set(given)
+    for name, tensor in trained.items():
+        same = np.array_equal(tensor, given[name])
+        assert same == (not name.startswith("heads.head")), name
+
+
+def test_a_model_of_the_hub_is_no_path(tmp_path: Path) -> None:
+    tree = small(finetune__weights="hub:google-bert/bert-base-uncased@main")
+    (tmp_path / "spec.json").write_text(json.dumps(tree))
+    spec = load(tmp_path / "spec.json")
+    assert absolute(spec).finetune.weights == "hub:google-bert/bert-base-uncased@main"
