@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +12,26 @@ import numpy.typing as npt
 
 from paribus import registry, weights
 from paribus.adapter import Array, Session, Task
-from paribus.architectures import ARCHITECTURES, Network, build
+from paribus.architectures import ARCHITECTURES, LANGUAGE, Network, build
 from paribus.architectures.published import PUBLISHED
 from paribus.belongings import ImageProcessing
 from paribus.checkpoints import hub
 from paribus.closing import Closing
-from paribus.data import pictures
+from paribus.data import pictures, tokenizer_files
 from paribus.errors import SpecError, WeightsError, nearest
 from paribus.plan import Preprocess, evaluation_plan
-from paribus.predicting import CHUNK, Prediction, predict
+from paribus.predicting import Prediction, predict
 from paribus.pretrained import Pretrained, describe
+from paribus.readers import Pictures, Reader, Texts, shortened
 
 WHITE = 255.0
+CHUNK = 256
+# Tokens; attention costs the square of them.
+LONGEST = 512
 
 
 class Checkpoint(Closing):
-    """Weights that somebody published to classify images, ready to do so.
+    """Weights that somebody published, ready to be asked: classifiers of images, models of texts.
 
     Opened on first use; ``close`` (or leaving a ``with`` block) frees it. The number of classes is
     that of the last layer.
@@ -50,14 +55,14 @@ class Checkpoint(Closing):
             architecture: a key of ``PUBLISHED``, for a file, which does not say what it is; None
                 for a folder that does.
             path: a safetensors or PyTorch file with torchvision's names; keras.applications' VGG16
-                or VGG19 as ``.h5``; a folder as Hugging Face transformers saves an image
-                classifier, or ``hub:owner/name``; or a run folder.
+                or VGG19 as ``.h5``; a folder as Hugging Face transformers saves a classifier of
+                images or texts or a language model, or ``hub:owner/name``; or a run folder.
             backend, device: what to compute on.
             resize: the images' shorter side, instead of what belongs to the weights.
 
         Raises:
             SpecError: no such architecture, none with published weights, none given where one is
-                needed, no classifier of images, or too small a side.
+                needed, a body without a head, or too small a side.
             WeightsError: no such checkpoint, or it is of a kind that paribus does not have.
         """
         says = Path(path).is_dir() or hub.named(str(path))
@@ -68,45 +73,82 @@ class Checkpoint(Closing):
                 f"{nearest(architecture, PUBLISHED)}"
             )
         self.pretrained = describe(path, architecture)
-        self._architecture = _classifier(self.pretrained)
-        self._wanted = _wanted(self.pretrained, resize)
+        self._architecture = _named(self.pretrained)
+        if self.pretrained.reads_tokens and resize is not None:
+            raise SpecError(f"resize = {resize}: {self.pretrained.path} reads texts; leave it out")
+        self._image = None if self.pretrained.reads_tokens else _wanted(self.pretrained, resize)
         self._backend, self._device = backend, device
         self._session: Session | None = None
+
+    def ask(
+        self, inputs: Sequence[str | Path], *, top: int = 5, labels: Sequence[str] | None = None
+    ) -> list[Prediction]:
+        """Return what the model says of each input: image files; texts or files of texts.
+
+        A table of texts has them in the column ``text``.
+
+        Args:
+            inputs: what to predict for.
+            top: how many classes or tokens to keep, at most.
+            labels: names by class number, instead of the checkpoint's own, where it has any.
+
+        Raises:
+            DataError: an input cannot be read, or there are not as many labels as classes.
+            WeightsError: the weights cannot be read, or are those of another architecture.
+            BackendError: the backend or device is not there.
+        """
+        names = self.pretrained.class_names if labels is None else labels
+        objective = self.pretrained.objective or "classification"
+        asked = self._reader.inputs([str(given) for given in inputs])
+        return predict(asked, self.logits, objective, names, top, self._tokenizer)
 
     def predict_files(
         self, paths: Sequence[str | Path], *, top: int = 5, labels: Sequence[str] | None = None
     ) -> list[Prediction]:
-        """Return the ``top`` most probable classes of each image file.
+        """Return what the model says of each file; the same as ``ask``."""
+        return self.ask(paths, top=top, labels=labels)
 
-        Args:
-            paths: image files.
-            top: how many classes to keep, at most.
-            labels: names by class number, instead of the checkpoint's own, where it has any.
+    def logits(self, x: Array) -> npt.NDArray[np.float64]:
+        """Return the outputs for examples; float64 [N, classes], of language models [N, T, C].
 
-        Raises:
-            DataError: a file is not an image, or there are not as many labels as classes.
-            WeightsError: the weights cannot be read, or are those of another architecture.
-            BackendError: the backend or device is not there.
+        Images uint8 [N, height, width, channels] are resized and cropped already, red, green,
+        blue; texts are token numbers int32 [N, T], −1 past the end.
         """
-        names = self.pretrained.class_names or None if labels is None else labels
-        files = [Path(path) for path in paths]
-        return predict(
-            files, lambda some: pictures.published(some, self._wanted), self.logits, names, top
-        )
+        session = self._open()
+        preprocess = shortened(self._preprocess, x)
+        plan = evaluation_plan(np.arange(len(x), dtype=np.int64), CHUNK, preprocess)
+        return np.asarray(session.predict(session.put(x, None), plan), dtype=np.float64)
 
-    def logits(self, x: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Return the outputs for images uint8 [N, height, width, channels]; float64 [N, classes].
-
-        The images are resized and cropped already; red, green, blue.
-        """
-        wanted = self._wanted
-        preprocess = Preprocess(
+    @property
+    def _preprocess(self) -> Preprocess:
+        wanted = self._image
+        if wanted is None:
+            return Preprocess(length=self._length)
+        return Preprocess(
             tuple(1.0 / (WHITE * std) for std in wanted.std),
             tuple(mean / std for mean, std in zip(wanted.mean, wanted.std, strict=True)),
         )
-        session = self._open()
-        plan = evaluation_plan(np.arange(len(x), dtype=np.int64), CHUNK, preprocess)
-        return np.asarray(session.predict(session.put(x, None), plan), dtype=np.float64)
+
+    @property
+    def _length(self) -> int:
+        """Tokens of the longest text; what is longer is cut."""
+        return min(LONGEST, int(self.pretrained.model["positions"]))
+
+    @cached_property
+    def _tokenizer(self) -> str | None:
+        if not self.pretrained.reads_tokens:
+            return None
+        path = self.pretrained.path
+        return tokenizer_files.read(self.pretrained.tokenizer or path).json
+
+    @cached_property
+    def _reader(self) -> Reader:
+        wanted = self._image
+        if wanted is None:
+            assert self._tokenizer is not None
+            return Texts(self._tokenizer, self._length, ("text",))
+        shape = (*wanted.crop, len(wanted.mean))
+        return Pictures(lambda paths: pictures.published(paths, wanted), shape)
 
     def close(self) -> None:
         """Free the opened model."""
@@ -136,34 +178,35 @@ class Checkpoint(Closing):
         return self._session
 
     def _network(self, tensors: dict[str, Array]) -> Network:
-        parameters = {n: v for n, v in self.pretrained.model.items() if n != "architecture"}
-        shape = (len(self._wanted.mean), *self._wanted.crop)
-        network = build(self._architecture, parameters, shape, 1000)
-        # The last parameter is the last layer's bias, which has one number a class.
+        given = self.pretrained
+        parameters = {n: v for n, v in given.model.items() if n != "architecture"}
+        objective = given.objective or "classification"
+        wanted = self._image
+        shape = (self._length,) if wanted is None else (len(wanted.mean), *wanted.crop)
+        network = build(self._architecture, parameters, shape, 1000, objective)
+        # The last parameter is the last layer's: its first axis has a number for each class.
         last = tensors.get(list(network.tensors)[-1])
-        if last is None or last.ndim != 1 or last.size < 1:
+        if objective in LANGUAGE or last is None or last.ndim < 1 or len(last) < 1:
             return network
-        return build(self._architecture, parameters, shape, last.size)
+        return build(self._architecture, parameters, shape, len(last), objective)
 
 
-def _classifier(pretrained: Pretrained) -> str:
-    """Return the architecture of a checkpoint that classifies images.
+def _named(pretrained: Pretrained) -> str:
+    """Return the architecture of a checkpoint that can be asked something.
 
     Raises:
-        SpecError: it is nothing of the kind, or nobody says what it is.
+        SpecError: it has no head, or nobody says what it is.
     """
     path, name = pretrained.path, pretrained.architecture
     if name is None:
         raise SpecError(
             f"{path} does not say what it is; name its architecture: {', '.join(PUBLISHED)}"
         )
-    if pretrained.reads_tokens:
+    if pretrained.reads_tokens and pretrained.objective is None:
         raise SpecError(
-            f"{path} is a {name} and reads texts; published weights are used here to classify "
-            "images"
+            f"{path} is a {name} without a head, which has nothing to say about a text; fine-tune "
+            "it first: checkpoint in a spec"
         )
-    if pretrained.objective not in (None, "classification"):
-        raise SpecError(f"{path} was trained for {pretrained.objective}; it has no classes")
     return name
 
 

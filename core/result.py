@@ -12,14 +12,15 @@ import numpy.typing as npt
 
 from paribus import architectures, registry, runfolder, weights
 from paribus.adapter import Session, Task
-from paribus.belongings import Belongings, of_run, write
+from paribus.belongings import Belongings, write
 from paribus.closing import Closing
-from paribus.data import Dataset, pictures
-from paribus.errors import DataError, RunError
+from paribus.errors import RunError
 from paribus.machine import Machine
-from paribus.plan import Preprocess, evaluation_plan
-from paribus.predicting import Prediction, predict, softmax
+from paribus.plan import evaluation_plan
+from paribus.predicting import Floats, Prediction, predict, softmax
+from paribus.readers import shortened
 from paribus.steps.experiment import Model
+from paribus.stored import StoredModel
 
 PREDICTION_BATCH = 256
 
@@ -48,6 +49,7 @@ class Result(Closing):
         self._backend = backend or str(self.metrics["backend"])
         self._device = device or ("auto" if backend else str(self.metrics["device"]))
         self._session: Session | None = None
+        self._stored: StoredModel | None = None
 
     def __repr__(self) -> str:
         return f"Result({str(self.folder)!r}, status={self.metrics.get('status')!r})"
@@ -64,56 +66,92 @@ class Result(Closing):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, by label."""
-        return tuple(self._model["class_names"])
+        """Names of the classes by label, or of the numbers of regression."""
+        return self.model.names
 
-    def logits(self, x: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return the model's outputs for stored examples; float64 [N, classes].
+    @property
+    def model(self) -> StoredModel:
+        """The trained model, without its weights.
+
+        Raises:
+            RunError: the run trained none.
+        """
+        if self._stored is None:
+            model = self.metrics.get("model")
+            if not isinstance(model, dict):
+                raise RunError(
+                    f"{self.folder} has no model (status {self.metrics.get('status')!r}); add a "
+                    "pretrain or finetune step to the spec"
+                )
+            self._stored = StoredModel(self.folder, model)
+        return self._stored
+
+    def logits(self, x: Any) -> Floats:
+        """Return the model's outputs for examples; float64 [N, C], of language models [N, T, C].
 
         Args:
             x: examples as ``data.source`` and ``data.image`` leave them, before any transform:
                 images [N, H, W, channels] (or [N, H, W] with one channel), in the source's own
-                units, already resized; tables [N, features].
+                units, already resized; tables [N, features]; or N texts, or pairs of texts.
 
         Raises:
-            DataError: the shape does not fit.
+            DataError: they do not fit.
             RunError: the run trained no model.
         """
-        examples = self._examples(x)
-        session = self._open()
-        plan = evaluation_plan(
-            np.arange(len(examples), dtype=np.int64), PREDICTION_BATCH, self._preprocess
-        )
-        return np.asarray(session.predict(session.put(examples, None), plan), dtype=np.float64)
+        return self._outputs(self.model.reader.array(x))
 
-    def predict_proba(self, x: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return softmax probabilities; float64 [N, classes]. See ``logits``."""
+    def predict_proba(self, x: Any) -> Floats:
+        """Return softmax probabilities; float64, shaped like ``logits``.
+
+        Raises:
+            RunError: the model is one of regression.
+        """
+        if self.model.network.objective == "regression":
+            raise RunError("predict_proba: the model predicts numbers, not classes; use predict")
         return softmax(self.logits(x))
 
-    def predict(self, x: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """Return the most probable labels; int64 [N]. See ``logits``."""
-        return np.asarray(self.logits(x).argmax(axis=1), dtype=np.int64)
+    def predict(self, x: Any) -> npt.NDArray[Any]:
+        """Return the most probable labels, int64 [N], or the numbers of regression, float64 [N, C].
+
+        Of language models: the most probable token at each place, int64 [N, T]. See ``logits``.
+        """
+        found = self.logits(x)
+        if self.model.network.objective == "regression":
+            return found
+        return np.asarray(found.argmax(axis=-1), dtype=np.int64)
+
+    def ask(
+        self, inputs: Sequence[str | Path], *, top: int = 5, labels: Sequence[str] | None = None
+    ) -> list[Prediction]:
+        """Return what the model says of each input, as people name them.
+
+        Image files are decoded as ``data.image_folder`` does, resized to the size that the run's
+        examples have, and scaled so that white is the data's own largest value. A model of texts
+        takes the texts themselves, .txt files of one text, and .csv, .jsonl or .parquet files of
+        one in a row, in the columns of the run's data. A masked language model guesses every mask
+        token of a text, a causal one the token after it.
+
+        Args:
+            inputs: files, or texts.
+            top: how many classes or tokens to keep, at most.
+            labels: names by class number, instead of the run's.
+
+        Raises:
+            DataError: an input cannot be read, the run's examples are tables, or there are not as
+                many labels as classes.
+            RunError: the run trained no model.
+        """
+        model = self.model
+        names = model.names if labels is None else labels
+        asked = model.reader.inputs([str(given) for given in inputs])
+        objective = model.network.objective
+        return predict(asked, self._outputs, objective, names, top, model.tokenizer)
 
     def predict_files(
         self, paths: Sequence[str | Path], *, top: int = 5, labels: Sequence[str] | None = None
     ) -> list[Prediction]:
-        """Return the ``top`` most probable classes of each image file.
-
-        Files are decoded as ``data.image_folder`` does, resized to the size that the run's
-        examples have, and scaled so that white is the data's own largest value.
-
-        Args:
-            paths: image files.
-            top: how many classes to keep, at most.
-            labels: names by class number, instead of the run's.
-
-        Raises:
-            DataError: a file is not an image, the run's examples are tables, or there are not as
-                many labels as classes.
-            RunError: the run trained no model.
-        """
-        names = self.class_names if labels is None else labels
-        return predict([Path(path) for path in paths], self._pictures, self.logits, names, top)
+        """Return what the model says of each file; the same as ``ask``."""
+        return self.ask(paths, top=top, labels=labels)
 
     def native(self) -> Any:
         """Return the framework's own object with the trained weights, to keep working with."""
@@ -121,8 +159,8 @@ class Result(Closing):
 
     @property
     def belongings(self) -> Belongings:
-        """What goes with the model: the names of its classes, how pictures become its inputs."""
-        return of_run(self._model)
+        """What goes with the model: names, how pictures become its inputs, its tokenizer."""
+        return self.model.belongings
 
     def save_native(self, folder: str | Path) -> Path:
         """Write what the framework's users expect into ``folder``; return the path written.
@@ -152,9 +190,9 @@ class Result(Closing):
         """
         from paribus.onnx import save
 
-        belongings = of_run(self._model)
-        tensors = weights.load(self.folder)
-        return save(self._network, tensors, Path(path), belongings, preprocess=self._preprocess)
+        model, tensors = self.model, weights.load(self.folder)
+        network, preprocess = model.network, model.preprocess
+        return save(network, tensors, Path(path), model.belongings, preprocess=preprocess)
 
     def close(self) -> None:
         """Free the opened model."""
@@ -162,79 +200,16 @@ class Result(Closing):
             self._session.close()
             self._session = None
 
-    @property
-    def _model(self) -> dict[str, Any]:
-        model = self.metrics.get("model")
-        if not isinstance(model, dict):
-            raise RunError(
-                f"{self.folder} has no model (status {self.metrics.get('status')!r}); add a "
-                "pretrain or finetune step to the spec"
-            )
-        return model
-
-    @property
-    def _network(self) -> architectures.Network:
-        stored = self._model
-        return architectures.build(
-            stored["architecture"],
-            stored["parameters"],
-            tuple(stored["input_shape"]),
-            int(stored["classes"]),
-            stored.get("objective", "classification"),
-        )
-
-    @property
-    def _preprocess(self) -> Preprocess:
-        stored = self._model["preprocess"]
-        crop = stored["crop"]
-        return Preprocess(
-            tuple(stored["scale"]), tuple(stored["shift"]), None if crop is None else tuple(crop)
-        )
-
-    def _examples(self, given: npt.ArrayLike) -> npt.NDArray[Any]:
-        stored = tuple(self._model["stored_shape"])
-        try:
-            x = np.asarray(given)
-        except ValueError as error:
-            raise DataError(f"predict: the examples have no common shape: {error}") from error
-        if x.dtype.kind not in "buif":
-            raise DataError(f"predict: received values of type {x.dtype}; expected real numbers")
-        if x.ndim == len(stored) and stored[-1] == 1 and x.shape[1:] == stored[:-1]:
-            x = x[..., None]
-        if x.shape[1:] != stored or len(x) == 0:
-            raise DataError(
-                f"predict: received an array of shape {x.shape}; expected at least one example "
-                f"in shape (N, {', '.join(map(str, stored))}): stored units, after data.image"
-            )
-        if x.dtype != np.uint8:
-            x = x.astype(np.float64)
-            if not np.isfinite(x).all():
-                raise DataError("predict: the examples contain NaN or infinite values")
-        return x
-
-    def _pictures(self, paths: Sequence[Path]) -> npt.NDArray[Any]:
-        stored = self._model
-        if len(stored["stored_shape"]) != 3:
-            raise DataError(
-                "the run was trained on tables (one row of features per example), not on images; "
-                "use paribus.Result(folder).predict(array)"
-            )
-        if not {"interpolation", "background"} <= stored.keys():
-            raise RunError(
-                f"{self.folder} was written by an earlier paribus, which did not keep how images "
-                "are read; run its spec.toml again"
-            )
-        height, width, channels = stored["stored_shape"]
-        red, green, blue = stored["background"]
-        x = pictures.fitted(
-            paths, (height, width), channels, stored["interpolation"], (red, green, blue)
-        )
-        white = float(stored["value_range"])
-        return x if white == 255 else x * (white / 255)
+    def _outputs(self, examples: npt.NDArray[Any]) -> Floats:
+        rows = np.arange(len(examples), dtype=np.int64)
+        preprocess = shortened(self.model.preprocess, examples)
+        plan = evaluation_plan(rows, PREDICTION_BATCH, preprocess)
+        session = self._open()
+        return np.asarray(session.predict(session.put(examples, None), plan), dtype=np.float64)
 
     def _open(self) -> Session:
         if self._session is None:
-            network = self._network
+            network = self.model.network
             backend = registry.choose(self._backend)
             device = registry.resolve_device(backend, self._device)
             task = _inference(network)
@@ -249,28 +224,6 @@ class Result(Closing):
             )
             self._session.import_weights(weights.load(self.folder))
         return self._session
-
-
-def describe_model(model: Model, examples: Dataset) -> dict[str, Any]:
-    """Return what ``Result`` needs to open a model again, as JSON values."""
-    network, preprocess = model.network, model.judge.inputs.preprocess
-    return {
-        "architecture": network.architecture,
-        "parameters": dict(network.parameters),
-        "input_shape": list(network.input_shape),
-        "classes": network.classes,
-        "objective": network.objective,
-        "class_names": list(examples.class_names),
-        "stored_shape": list(examples.x.shape[1:]),
-        "value_range": examples.value_range,
-        "interpolation": model.data.section.image.interpolation,
-        "background": list(model.data.section.image.background),
-        "preprocess": {
-            "scale": list(preprocess.scale),
-            "shift": list(preprocess.shift),
-            "crop": None if preprocess.crop is None else list(preprocess.crop),
-        },
-    }
 
 
 def open_model(machine: Machine, model: Model) -> Session:

@@ -5,6 +5,7 @@
     result.json            status, versions, what each step found, the test
     weights.safetensors    the final canonical tensors
     pretrain.safetensors   those after pretraining, where there was a pretrain step
+    tokenizer.json         the tokenizer, where the data is texts
 
 Whole files are staged beside their place and renamed, so a reader never sees half of one.
 """
@@ -20,8 +21,8 @@ from typing import Any, TextIO
 from paribus.errors import RunFolderError
 
 RESULT, SPEC, METRICS, WEIGHTS = "result.json", "spec.toml", "metrics.jsonl", "weights.safetensors"
-PRETRAINED = "pretrain.safetensors"
-OURS = (RESULT, SPEC, METRICS, WEIGHTS, PRETRAINED)
+PRETRAINED, TOKENIZER = "pretrain.safetensors", "tokenizer.json"
+OURS = (RESULT, SPEC, METRICS, WEIGHTS, PRETRAINED, TOKENIZER)
 
 
 class RunFolder:

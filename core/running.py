@@ -20,8 +20,8 @@ from paribus.adapter import Backend
 from paribus.errors import NonFiniteLoss, ParibusError, RunFolderError, SpecError
 from paribus.machine import Machine
 from paribus.progress import Progress
-from paribus.result import Result, describe_model, open_model
-from paribus.runfolder import PRETRAINED, SPEC, WEIGHTS, RunFolder
+from paribus.result import Result, open_model
+from paribus.runfolder import PRETRAINED, SPEC, TOKENIZER, WEIGHTS, RunFolder
 from paribus.spec import absolute, dumps
 from paribus.spec.paths import WORDS
 from paribus.spec.sections import TRAINING_STEPS, Spec
@@ -32,6 +32,7 @@ from paribus.steps.optimize import optimize
 from paribus.steps.prepare import prepare
 from paribus.steps.pretrain import pretrain
 from paribus.steps.select import select
+from paribus.stored import describe_model
 
 STEPS: dict[str, Callable[[Experiment], None]] = {
     "pretrain": pretrain,
@@ -131,6 +132,8 @@ def _run_steps(experiment: Experiment, folder: RunFolder, result: dict[str, Any]
         trained = [step for step in spec.steps if step in TRAINING_STEPS]
         examples = experiment.examples.dataset(experiment.model.data)
         result["model"] = {"step": trained[-1], **describe_model(experiment.model, examples)}
+        if examples.tokens is not None:
+            folder.write(TOKENIZER, examples.tokens.tokenizer)
         result["weights_hash"] = weights.fingerprint(experiment.model.weights)
         if spec.evaluate_test:
             result["test"] = test(experiment, experiment.model)

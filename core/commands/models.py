@@ -12,10 +12,10 @@ from paribus.commands.options import AsJson, Device, print_json
 
 def predict(
     inputs: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="[RUN] INPUT...",
-            help="A run folder, then image files; with --weights image files only.",
+            help="A run folder, then image files, texts or files of texts; with --weights no run.",
         ),
     ],
     architecture: Annotated[
@@ -45,7 +45,7 @@ def predict(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Classify images with a run's model, or with published weights."""
+    """Ask a run's model, or published weights, about images or texts."""
     from paribus.predicting import read_labels
 
     if architecture is not None and weights is None:
@@ -61,22 +61,22 @@ def predict(
             device=device or "auto",
             resize=resize,
         ) as checkpoint:
-            found = checkpoint.predict_files(inputs, top=top, labels=names)
+            found = checkpoint.ask(inputs, top=top, labels=names)
     else:
         from paribus.errors import RunFolderError
         from paribus.result import Result
 
         if resize is not None:
             raise typer.BadParameter("--resize goes with --weights; a run has its own sizes")
-        run, *files = inputs
-        if not files:
-            raise typer.BadParameter(f"nothing to predict: name image files after the run {run}")
-        if not run.is_dir():
+        run, *asked = inputs
+        if not asked:
+            raise typer.BadParameter(f"nothing to predict: name files or texts after the run {run}")
+        if not Path(run).is_dir():
             raise RunFolderError(
                 f"{run} is not a run folder; published weights need --architecture and --weights"
             )
         with Result(run, backend=backend, device=device) as result:
-            found = result.predict_files(files, top=top, labels=names)
+            found = result.ask(asked, top=top, labels=names)
     if as_json:
         print_json([prediction.as_dict() for prediction in found])
     else:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paribus.architectures import LANGUAGE, Objective
+import numpy as np
+
+from paribus.architectures import Objective
 from paribus.data import texts
 from paribus.data.checks import check_examples, check_labels
 from paribus.data.crossvalidation import SCHEMES, Fold, folds
 from paribus.data.dataset import Dataset, Integers
 from paribus.data.images import conform
+from paribus.data.source import Source
 from paribus.data.sources import SOURCES
 from paribus.data.splits import Split, split
 from paribus.data.subset import choose, left_out
@@ -32,6 +35,7 @@ __all__ = [
     "augmentation",
     "fit",
     "folds",
+    "labels",
     "load",
     "split",
 ]
@@ -63,20 +67,7 @@ def load(
         DataError: files are missing or unreadable, or the examples cannot be used as they are.
         SpecError: the section asks for what the source does not have.
     """
-    if section.source not in SOURCES:
-        raise SpecError(
-            f"data.source = {section.source!r}; allowed: {', '.join(SOURCES)}."
-            f"{nearest(section.source, SOURCES)}"
-        )
-    source = SOURCES[section.source](section, objective)
-    check_labels(source, class_based=objective == "classification")
-    seed = seed if section.split.seed is None else section.split.seed
-    if objective in LANGUAGE and section.groups is not None and exclude is None:
-        raise SpecError(
-            f"data.groups = {section.groups!r}: a language model is trained on blocks that run "
-            "over several texts, so groups cannot be kept together; remove the key"
-        )
-    left = left_out(source, exclude)
+    source, seed, left = _found(section, seed, objective, exclude)
     if source.read is None:
         return texts.dataset(section, seed, objective, source, left, tokenizer)
     chosen = choose(source, section.classes, section.limit, seed, objective, left)
@@ -94,3 +85,38 @@ def load(
         objective=objective,
         skipped=source.skipped,
     )
+
+
+def labels(section: Data, seed: int, objective: Objective = "classification") -> Dataset:
+    """Return what ``load`` does, without the examples: ``x`` is empty.
+
+    Labels say who is in which part of a split, and are read in a moment.
+    """
+    source, seed, left = _found(section, seed, objective, None)
+    chosen = choose(source, section.classes, section.limit, seed, objective, left)
+    numbers = chosen.rows if source.numbers is None else source.numbers[chosen.rows]
+    return Dataset(
+        np.empty((len(chosen.y), 0)),
+        chosen.y,
+        chosen.class_names,
+        source.value_range,
+        chosen.groups,
+        chosen.given_test,
+        numbers,
+        objective=objective,
+    )
+
+
+def _found(
+    section: Data, seed: int, objective: Objective, exclude: Integers | None
+) -> tuple[Source, int, Integers]:
+    """Return a section's source, the seed that chooses from it, and the rows that are left out."""
+    if section.source not in SOURCES:
+        raise SpecError(
+            f"data.source = {section.source!r}; allowed: {', '.join(SOURCES)}."
+            f"{nearest(section.source, SOURCES)}"
+        )
+    source = SOURCES[section.source](section, objective)
+    check_labels(source, class_based=objective == "classification")
+    seed = seed if section.split.seed is None else section.split.seed
+    return source, seed, left_out(source, exclude)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,21 +11,35 @@ from paribus.architectures import LANGUAGE, Network, Objective
 from paribus.data import Dataset, Fold, Split
 from paribus.errors import DataError
 from paribus.plan import Integers
-from paribus.spec.data import Data
+from paribus.spec.data import TEXTS, Data
 from paribus.spec.sections import Optimize, Select, Spec
 
 
 @dataclass(frozen=True)
 class View:
-    """A data section, and what is to be learned from it, which decides what its labels are."""
+    """A data section, and what is to be learned from it, which decides what its labels are.
+
+    Attributes:
+        tokens_of: whose tokenizer it reads texts with, where another step's is trained; None for
+            its own.
+    """
 
     section: Data
     objective: Objective = "classification"
+    tokens_of: View | None = None
 
     @property
     def examples(self) -> str:
         """What decides about the examples and their split."""
         return self.objective + self.section.model_dump_json(exclude={"transform", "image"})
+
+    @property
+    def key(self) -> str:
+        """What decides about everything that is read; the split's seed chooses with ``limit``."""
+        section = self.section
+        stored = section.model_dump_json(exclude={"split": True, "transform": True})
+        tokens = "" if self.tokens_of is None else self.tokens_of.key
+        return f"{self.objective} {stored} {section.split.seed} {tokens}"
 
 
 class Examples:
@@ -39,7 +53,7 @@ class Examples:
     def __init__(self, spec: Spec) -> None:
         self._seed = spec.seed
         judged = any(step != "pretrain" for step in spec.steps)
-        self._task = View(spec.data, spec.finetune.objective) if judged else None
+        self._task = step_data(spec, "finetune") if judged else None
         self._datasets: dict[str, Dataset] = {}
         self._splits: dict[str, Split] = {}
 
@@ -49,14 +63,16 @@ class Examples:
         Raises:
             DataError, SpecError: they cannot be read, or are not what the section asks for.
         """
-        section = view.section
-        # `limit` chooses by the split's seed, so that is part of what the examples are.
-        key = view.objective + section.model_dump_json(exclude={"split": True, "transform": True})
-        key += str(section.split.seed)
-        if key not in self._datasets:
-            held = self._held_texts(view)
-            self._datasets[key] = datasets.load(section, self._seed, view.objective, held)
-        return self._datasets[key]
+        if view.key not in self._datasets:
+            shared = None if view.tokens_of is None else self.dataset(view.tokens_of).tokens
+            self._datasets[view.key] = datasets.load(
+                view.section,
+                self._seed,
+                view.objective,
+                self._held_texts(view),
+                None if shared is None else shared.tokenizer,
+            )
+        return self._datasets[view.key]
 
     @property
     def skipped(self) -> list[str]:
@@ -69,7 +85,7 @@ class Examples:
         Raises:
             DataError, SpecError: a part that is asked for would be empty, or lacks a class.
         """
-        key = view.objective + view.section.model_dump_json(exclude={"transform"})
+        key = view.key + view.section.split.model_dump_json()
         if key not in self._splits:
             dataset = self.dataset(view)
             found = datasets.split(dataset, view.section.split, self._seed)
@@ -99,7 +115,9 @@ class Examples:
         task = self._judges(view) if view.objective in LANGUAGE else None
         if task is None or task.objective in LANGUAGE:
             return None
-        theirs, split = self.dataset(task), self.split(task)
+        # Only labels: what the task's tokens are may depend on what is left.
+        theirs = datasets.labels(task.section, self._seed, task.objective)
+        split = datasets.split(theirs, task.section.split, self._seed)
         judges = np.concatenate((split.validation, split.test))
         if theirs.groups is not None:
             judges = np.flatnonzero(np.isin(theirs.groups, theirs.groups[judges]))
@@ -179,5 +197,13 @@ class Examples:
 
 def step_data(spec: Spec, step: str) -> View:
     """Return the data of ``pretrain`` or of the task, and what is learned from it there."""
-    section = (spec.pretrain.data or spec.data) if step == "pretrain" else spec.data
-    return View(section, spec.recipe(step).objective)
+    pretrain = View(spec.pretrain.data or spec.data, spec.pretrain.objective)
+    if step == "pretrain":
+        return pretrain
+    view = View(spec.data, spec.finetune.objective)
+    goes_on = "pretrain" in spec.steps and spec.finetune.weights == "auto"
+    texts = spec.data.source in TEXTS and pretrain.section.source in TEXTS
+    if goes_on and texts and spec.data.tokenizer.path is None:
+        # A body knows the tokens of the tokenizer that it was trained with.
+        return replace(view, tokens_of=pretrain)
+    return view
