@@ -1,27 +1,28 @@
 """How a model is judged on rows: its loss, and every metric that the recipe asks for.
 
-The loss, the accuracy and what follows from the loss come as sums from the device. Every other
-metric is computed here in float64 from the model's outputs, so that it means the same on every
-backend; the outputs are then computed a second time, and the loss stays what it is without.
+Of classes and numbers everything is computed here, in float64 from the model's outputs, so that it
+means the same on every backend and one pass is enough. A language model's outputs are as many as
+its vocabulary for each token; it is judged by sums that its device has taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from paribus.adapter import Array, Session
+from paribus.architectures import LANGUAGE
 from paribus.inputs import Inputs
 from paribus.metrics import Evaluation
 from paribus.plan import EvalPlan, Integers, Sums
 from paribus.scores import Scores
 
 EVALUATION_BATCH = 256
-# What an evaluation has without the outputs themselves.
-FROM_SUMS = ("loss", "accuracy", "perplexity")
+# Bytes of outputs that are looked at together.
+OUTPUT_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -44,26 +45,37 @@ class Judge:
 
     def evaluate(self, session: Session, handle: Any, rows: Integers) -> Evaluation:
         """Return what the session's weights are worth on ``rows`` int64 [n] of a handle."""
-        objective, inputs = self.inputs.objective, self.inputs
-        plans = inputs.evaluation(rows, EVALUATION_BATCH)
-        sums = [session.evaluate(handle, plan) for plan in plans]
-        found = Evaluation.of(_added(sums), len(rows), objective)
-        others = [name for name in self.metrics if name not in FROM_SUMS]
-        if not others and inputs.row_weights is None:
-            return found
-        scores = Scores(objective, others, self.classes)
-        weighted = weights = 0.0
+        plans = self.inputs.evaluation(rows, EVALUATION_BATCH)
+        if self.inputs.objective in LANGUAGE:
+            sums = _added([session.evaluate(handle, plan) for plan in plans])
+            return Evaluation.of(sums, len(rows), self.inputs.objective)
+        usual = ("accuracy",) if self.inputs.objective == "classification" else ()
+        names = [name for name in dict.fromkeys((*usual, *self.metrics)) if name != "loss"]
+        scores = Scores(self.inputs.objective, names, self.classes)
+        losses = weights = 0.0
         for plan in plans:
-            judged = _real_rows(plan)
-            outputs = np.asarray(session.predict(handle, plan), dtype=np.float64)
-            labels = self.labels[judged]
-            scores.add(outputs, labels)
-            if inputs.row_weights is not None:
-                each = inputs.row_weights[judged]
-                weighted += float((each * _losses(outputs, labels, self.label_smoothing)).sum())
+            for part in _parts(plan, self.classes):
+                judged = _real_rows(part)
+                outputs = np.asarray(session.predict(handle, part), dtype=np.float64)
+                labels = self.labels[judged]
+                scores.add(outputs, labels)
+                each = self.inputs.predictions(judged, None, None)
+                losses += float((each * self._losses(outputs, labels)).sum())
                 weights += float(each.sum())
-        loss = weighted / weights if weights else found.loss
-        return Evaluation(loss, len(rows), {**found.scores, **scores.result()})
+        return Evaluation(losses / weights, len(rows), scores.result())
+
+    def _losses(self, outputs: Array, labels: Array) -> Array:
+        """Return each row's loss, as ``plan.TrainPlan`` defines it; float64 [n]."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.inputs.objective == "regression":
+                return np.asarray(np.square(outputs - labels).mean(axis=1))
+            shifted = outputs - outputs.max(axis=1, keepdims=True)
+            logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+            own = -logs[np.arange(len(labels)), labels]
+            smoothing = self.label_smoothing
+            if not smoothing:
+                return np.asarray(own)
+            return np.asarray((1.0 - smoothing) * own - smoothing * logs.mean(axis=1))
 
 
 def _added(sums: Sequence[Sums]) -> Sums:
@@ -74,14 +86,14 @@ def _added(sums: Sequence[Sums]) -> Sums:
     )
 
 
+def _parts(plan: EvalPlan, classes: int) -> Iterator[EvalPlan]:
+    """Cut a plan so that the outputs of a part fit ``OUTPUT_BYTES``."""
+    batches = max(1, OUTPUT_BYTES // (8 * classes * plan.indices.shape[1]))
+    for start in range(0, len(plan.indices), batches):
+        part = slice(start, start + batches)
+        yield replace(plan, indices=plan.indices[part], counts=plan.counts[part])
+
+
 def _real_rows(plan: EvalPlan) -> Integers:
     real = np.arange(plan.indices.shape[1]) < plan.counts[:, None]
     return np.asarray(plan.indices[real])
-
-
-def _losses(outputs: Array, labels: Integers, smoothing: float) -> Array:
-    """Return each row's cross-entropy, as ``plan.TrainPlan`` defines it; float64 [n]."""
-    shifted = outputs - outputs.max(axis=1, keepdims=True)
-    logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    own = -logs[np.arange(len(labels)), labels]
-    return np.asarray((1.0 - smoothing) * own - smoothing * logs.mean(axis=1))
