@@ -1,8 +1,8 @@
 """Texts of a source: taken by row, or read through in pieces that are never large.
 
-A document may be a book or a whole corpus; tokens are made of a megabyte at a time. Where it is cut
-is decided by its characters alone: at the end of a line where there is one, which makes no
-difference to the tokens of the tokenizers that are trained here.
+A document may be a book or a whole corpus; tokens are made of a stretch of it at a time. Where that
+ends is decided by the document's characters alone: at the end of a line where there is one, which
+makes no difference to the tokens of the tokenizers that are trained here.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from paribus.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Characters of a piece at most.
-PIECE = 1 << 20
+# Characters of a piece at most: while the library works on a text it takes hundreds of bytes for
+# each of its characters.
+PIECE = 1 << 17
 _ROWS = 1024
+_CHUNK = 1 << 20
 
 
 class Piece(NamedTuple):
@@ -120,7 +122,7 @@ def _chunks(path: Path) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     try:
         with path.open("rb") as file:
-            while chunk := file.read(PIECE):
+            while chunk := file.read(_CHUNK):
                 yield decoder.decode(chunk)
             yield decoder.decode(b"", final=True)
     except UnicodeDecodeError:

@@ -17,12 +17,13 @@ import numpy as np
 
 from paribus.architectures import Objective
 from paribus.data.dataset import Integers
-from paribus.data.documents import PIECE, Documents, Piece
+from paribus.data.documents import Documents, Piece
 from paribus.data.spool import Numbers, Spool
 from paribus.data.tokenizer import Tokenizer
 
-# Pieces that are made into tokens together, and tokens that are cut into blocks together.
+# Pieces and characters that become tokens together, and tokens that become blocks together.
 _PIECES = 1024
+_CHARACTERS = 1 << 20
 _TOKENS = 1 << 18
 
 
@@ -96,7 +97,7 @@ def _together(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
     for piece in pieces:
         batch.append(piece)
         size += len(piece.text)
-        if size >= PIECE or len(batch) >= _PIECES:
+        if size >= _CHARACTERS or len(batch) >= _PIECES:
             yield batch
             batch, size = [], 0
     if batch:

@@ -3,7 +3,7 @@
 The library's trainers do the work, but WordPiece's gives a new answer in every process: it numbers
 the characters within words in the order of a hash table with a random seed, and those numbers break
 ties. So here all characters are chosen and numbered first, by how often they occur, and handed to
-the trainer as tokens that it has already. The same texts then give the same JSON, anywhere.
+the trainer as tokens that it has already. The same texts then give the same JSON each time.
 """
 
 from __future__ import annotations

@@ -23,10 +23,12 @@ Y = np.array([0, 1, 2, 0, 1, 2])
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    def write_and_load(changes: dict[str, Any] | None = None, **arrays: Any) -> data.Dataset:
+    def write_and_load(
+        changes: dict[str, Any] | None = None, objective: Any = "classification", **arrays: Any
+    ) -> data.Dataset:
         path = tmp_path / "data.npz"
         np.savez(path, **arrays)
-        return data.load(Data(source="npz", path=str(path), **(changes or {})), seed=0)
+        return data.load(Data(source="npz", path=str(path), **(changes or {})), 0, objective)
 
     return write_and_load
 
@@ -102,6 +104,63 @@ def test_float_images_are_resized_in_single_precision(load: Load) -> None:
 def test_channels_without_a_rule_are_refused(load: Load) -> None:
     with pytest.raises(DataError, match="images of 2 channels cannot be turned into that"):
         load({"image": {"channels": 3}}, x=np.zeros((6, 4, 4, 2), "u1"), y=Y)
+
+
+@pytest.mark.parametrize("stored", ["f4", ">f8", "i8", "u1"])
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (6, 3)])
+def test_regression_reads_numbers(load: Load, stored: str, shape: tuple[int, ...]) -> None:
+    y = np.arange(np.prod(shape)).reshape(shape).astype(stored)
+    table = load(objective="regression", x=X, y=y)
+    assert table.y.dtype == np.float64
+    np.testing.assert_array_equal(table.y, y.reshape(6, -1))
+    assert table.class_names == tuple(str(i) for i in range(table.y.shape[1]))
+    assert (table.outputs, table.objective) == (table.y.shape[1], "regression")
+    few = load({"limit": 3}, objective="regression", x=X, y=y)
+    np.testing.assert_array_equal(few.y, table.y[few.source_rows])
+
+
+def test_outputs_may_have_names_and_parts(load: Load) -> None:
+    table = load(
+        objective="regression", x_train=X, y_train=np.ones((6, 2)), x_test=X[:2],
+        y_test=np.zeros((2, 2)), output_names=np.array(["height", "weight"]),
+    )  # fmt: skip
+    assert table.class_names == ("height", "weight")
+    assert table.given_test.tolist() == [6, 7]
+    assert table.y[:, 0].tolist() == [1] * 6 + [0] * 2
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"y": np.array([0, 1, np.nan, 3, 4, np.inf])}, "y has NaN or infinity in rows 2, 5"),
+        ({"y": np.zeros((5, 2))}, "y must hold one row of numbers, as long in all parts, for each"),
+        ({"y": np.zeros((6, 2, 2))}, "one row of numbers"),
+        ({"y": np.array(["a"] * 6)}, "y has dtype <U1; allowed: numbers"),
+        ({"y": np.zeros(6, dtype=complex)}, "y has dtype complex128; allowed: numbers"),
+        ({"y": np.zeros(6), "output_names": np.array(["a", "b"])}, "has 2 output_names, and y has"),
+        ({"y": np.zeros((6, 2)), "output_names": np.array(["a", "a"])}, "output_names has a name"),
+    ],
+)
+def test_unusable_numbers_are_refused(load: Load, arrays: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load(objective="regression", x=X, **arrays)
+
+
+@pytest.mark.parametrize("objective", ["masked_lm", "causal_lm"])
+def test_arrays_are_no_texts(load: Load, objective: str) -> None:
+    with pytest.raises(SpecError, match="has labels for its examples, no texts; allowed: class"):
+        load(objective=objective, x=X, y=Y)
+
+
+def test_rows_that_judge_another_step_are_left_out(load: Load, tmp_path: Path) -> None:
+    load(x=X, y=Y, who=Y)
+    path = str(tmp_path / "data.npz")
+    left = data.load(Data(source="npz", path=path), 0, exclude=np.array([0, 4]))
+    assert left.source_rows.tolist() == [1, 2, 3, 5]
+    np.testing.assert_array_equal(left.x, X[[1, 2, 3, 5]])
+    grouped = Data(source="npz", path=path, groups="who")
+    with pytest.raises(DataError, match="no example of class '0', since 2 rows judge another"):
+        data.load(grouped, 0, exclude=np.array([0]))
 
 
 def nan_in(*rows: int) -> npt.NDArray[np.float32]:

@@ -27,7 +27,7 @@ from paribus.spec.data import Tokenizer as Section
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "so", "did", "dogs,", "it's", "1,234."]
 # With the ends of paragraphs, so that those become tokens too.
-TEXT = " ".join(WORDS) + " \n\n" + "\n\n".join(WORDS)
+TEXT = " ".join(WORDS) + " \n\n\n" + "\n\n\n".join(WORDS)
 # Words, and lines and paragraphs of them, with spaces where they should not be.
 PROSE = st.lists(st.sampled_from([*WORDS, "\n", "\n\n", " \n", "  ", "\r\n"]), max_size=60).map(
     " ".join
@@ -133,7 +133,7 @@ def test_a_document_is_cut_by_its_characters_alone(tokenizers, text, chunk, size
 
 
 def test_long_documents_are_read_in_pieces(load, tmp_path, monkeypatch) -> None:
-    lines = [" ".join(WORDS[i % 7 :]) + ("\n", "\n\n", " \n\n")[i % 3] for i in range(400)]
+    lines = [" ".join(WORDS[i % 7 :]) + ("\n", "\n\n", " \n\n\n")[i % 3] for i in range(400)]
     (tmp_path / "long.txt").write_text("".join(lines), encoding="utf-8")
     for kind in ("wordpiece", "bpe"):
         for objective in ("masked_lm", "causal_lm"):
@@ -257,7 +257,7 @@ def test_unusable_folders_are_refused(load, tmp_path, prepare, message) -> None:
 
 
 def test_a_line_that_is_not_utf8_is_found_across_chunks(load, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(documents, "PIECE", 5)
+    monkeypatch.setattr(documents, "_CHUNK", 5)
     monkeypatch.setattr("paribus.data.tables.encoding._CHUNK", 3)
     (tmp_path / "a.txt").write_bytes("ä€\n😀\n".encode() * 3 + b"\xf0\x9f\x98\n")
     with pytest.raises(DataError, match="line 7 is not UTF-8"):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paribus.data.checks import rows_text
-from paribus.data.tables.columns import is_image, require_column, require_simple
+from paribus.data.tables.columns import is_image, is_text, require_column, require_simple
 from paribus.errors import DataError
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _plain(array: pa.Array, where: str, start: int) -> pa.Array:
     import pyarrow.types as t
 
     if t.is_dictionary(array.type):
-        if not (t.is_string(array.type.value_type) or t.is_large_string(array.type.value_type)):
+        if not is_text(array.type.value_type):
             array.validate(full=True)
             array = array.dictionary_decode()
         else:
@@ -143,7 +143,7 @@ def _plain(array: pa.Array, where: str, start: int) -> pa.Array:
                 raise _too_large(where, f"texts of {size} bytes")
             values = array.dictionary.cast(pa.large_string())
             return pa.DictionaryArray.from_arrays(array.indices, values).dictionary_decode()
-    if t.is_string(array.type) or t.is_large_string(array.type) or t.is_string_view(array.type):
+    if is_text(array.type):
         _require_utf8(array, where, start)
         return array.cast(pa.large_string())
     array.validate(full=True)
@@ -157,11 +157,9 @@ def _require_utf8(array: pa.Array, where: str, start: int | None) -> None:
         array.validate(full=True)
         return
     except pa.ArrowInvalid:
-        raw = array.view(
-            {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}.get(
-                array.type, pa.binary_view()
-            )
-        )
+        views = {pa.string(): pa.binary, pa.large_string(): pa.large_binary}
+        kind = views[array.type]() if array.type in views else pa.binary_view()
+        raw = array.view(kind)
     # Sound but for its letters, or damaged: then this raises, and the caller explains.
     raw.validate(full=True)
     for row, value in enumerate(raw.to_pylist()):
