@@ -6,16 +6,21 @@ cost three hours. Reading the data, cutting the folds and building every network
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from paribus import weights
 from paribus.adapter import Array
 from paribus.batches import Schedule
+from paribus.errors import SpecError
 from paribus.measures import validate
 from paribus.plan import Integers
+from paribus.runfolder import TOKENIZER
 from paribus.spec import variant
+from paribus.spec.data import TEXTS
 from paribus.spec.sections import Spec
-from paribus.steps.examples import Examples, step_data
+from paribus.steps.examples import Examples, View, step_data
 from paribus.steps.initial import initial_weights
 from paribus.steps.reading import reading
 
@@ -62,6 +67,7 @@ def _check(spec: Spec, step: str, rows: Integers, examples: Examples, pretrains:
             shapes = weights.shapes(examples.network(spec, "pretrain"))
             # Of the right shape, and no memory behind it: only shapes are looked at.
             body = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+    _require_its_tokenizer(recipe.weights, view)
     drawn = recipe.weights == "drawn" or (recipe.weights == "auto" and spec.checkpoint is None)
     if body is not None or not drawn:
         initial_weights(spec, step, network, body)
@@ -72,3 +78,17 @@ def _check(spec: Spec, step: str, rows: Integers, examples: Examples, pretrains:
     # Fitting may read everything; whether it can be done, a row shows as well.
     inputs = reading(dataset, rows[:1], view, stated, spec.seed, step)
     Schedule(recipe, 1, rows, spec.seed, step, inputs)
+
+
+def _require_its_tokenizer(weights: str, view: View) -> None:
+    """Refuse a body that knows other tokens than those that are trained for the data.
+
+    Its table would have a row for each number and mean something else by it.
+    """
+    own = Path(weights) / TOKENIZER
+    section = view.section
+    if section.source in TEXTS and section.tokenizer.path is None and own.is_file():
+        raise SpecError(
+            f"weights = {weights!r} know the tokens of {own}, but a tokenizer would be trained on "
+            f"the data; set data.tokenizer.path = {weights!r}, or name it as the checkpoint"
+        )
