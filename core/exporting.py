@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from paribus import registry
+from paribus.belongings import write
 from paribus.errors import SpecError, UnknownBackend, nearest
 from paribus.result import Result
 
@@ -51,6 +52,7 @@ def export(run: str | Path, to: str, folder: str | Path, *, overwrite: bool = Fa
             with tempfile.TemporaryDirectory(dir=target.parent, prefix=".paribus-") as staged:
                 if to == ONNX:
                     result.save_onnx(Path(staged) / ONNX_FILE)
+                    write(Path(staged), result.belongings)
                 else:
                     result.save_native(staged)
                 target.mkdir(exist_ok=True)

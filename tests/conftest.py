@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import languages as languages_of_tests
 import pytest
 from command import THREADS, Run, Runner, Worker, process
 from experiments import FOUR
@@ -73,3 +74,22 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     # Most of it is importing frameworks, which two processes may do side by side.
     with ThreadPoolExecutor(max_workers=2) as pool:
         return dict(zip(PROMISED, pool.map(command, PROMISED), strict=True))
+
+
+@pytest.fixture(scope="session")
+def languages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Run]]:
+    """Every experiment on every backend."""
+    folder = tmp_path_factory.mktemp("texts")
+    languages_of_tests.write(folder)
+    found: dict[str, dict[str, Run]] = {}
+    for backend in PROMISED:
+        worker = Worker()
+        try:
+            runner = Runner(folder, worker)
+            found[backend] = {
+                name: runner(tree, "--backend", backend, out=f"{backend}-{name}")
+                for name, tree in languages_of_tests.EXPERIMENTS.items()
+            }
+        finally:
+            worker.close()
+    return found
