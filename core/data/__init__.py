@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paribus.architectures import Objective
+from paribus.architectures import LANGUAGE, Objective
 from paribus.data import texts
 from paribus.data.checks import check_examples, check_labels
 from paribus.data.crossvalidation import SCHEMES, Fold, folds
@@ -71,6 +71,11 @@ def load(
     source = SOURCES[section.source](section, objective)
     check_labels(source, class_based=objective == "classification")
     seed = seed if section.split.seed is None else section.split.seed
+    if objective in LANGUAGE and section.groups is not None and exclude is None:
+        raise SpecError(
+            f"data.groups = {section.groups!r}: a language model is trained on blocks that run "
+            "over several texts, so groups cannot be kept together; remove the key"
+        )
     left = left_out(source, exclude)
     if source.read is None:
         return texts.dataset(section, seed, objective, source, left, tokenizer)
