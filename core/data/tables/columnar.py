@@ -52,8 +52,12 @@ class Parquet(Reader):
     def batches(self, wanted: Mapping[str, str]) -> Iterator[Sequence[pa.Array]]:
         """Read batches of rows."""
         with explained(self.origin, _HINT), self._open(tuple(wanted)) as file:
-            for batch in file.iter_batches(self._batch, columns=list(wanted), use_threads=False):
-                yield [batch.column(name) for name in wanted]
+            # One row group at a time: a dictionary grows until its reader is done.
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(
+                    self._batch, row_groups=[group], columns=list(wanted), use_threads=False
+                ):
+                    yield [batch.column(name) for name in wanted]
 
     def _open(self, wanted: Sequence[str]) -> pq.ParquetFile:
         import pyarrow.parquet as pq

@@ -8,6 +8,7 @@ written out.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from paribus.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Of the columns that are read, as they are in memory.
+# Of the columns that are read, as they are in memory; see `allowed_bytes`.
 MAXIMUM_BYTES = 1 << 34
 MAXIMUM_ROWS = 1 << 28
 
@@ -99,7 +100,7 @@ def read(reader: Reader, wanted: Mapping[str, str]) -> Table:
                 size += 0 if is_image(plain.type) else plain.nbytes
                 chunks[name].append(plain)
             rows += len(batch[0])
-            if rows > MAXIMUM_ROWS or size > MAXIMUM_BYTES:
+            if rows > MAXIMUM_ROWS or size > allowed_bytes():
                 raise _too_large(reader.origin, f"{rows} rows or more")
     columns = {
         name: pa.chunked_array(_alike(arrays, f"{reader.origin}: column {name!r}"))
@@ -108,6 +109,15 @@ def read(reader: Reader, wanted: Mapping[str, str]) -> Table:
         for name, arrays in chunks.items()
     }
     return Table(reader.origin, reader.features, reader.typed, rows, columns)
+
+
+def allowed_bytes() -> int:
+    """Return how large columns may be: a quarter of the memory, for they are there in two forms."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return MAXIMUM_BYTES
+    return min(MAXIMUM_BYTES, memory // 4)
 
 
 @contextmanager
@@ -139,7 +149,7 @@ def _plain(array: pa.Array, where: str, start: int) -> pa.Array:
             array.validate(full=True)
             lengths = pc.take(pc.binary_length(array.dictionary), array.indices)
             size = pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0
-            if size > MAXIMUM_BYTES:
+            if size > allowed_bytes():
                 raise _too_large(where, f"texts of {size} bytes")
             values = array.dictionary.cast(pa.large_string())
             return pa.DictionaryArray.from_arrays(array.indices, values).dictionary_decode()
@@ -188,7 +198,7 @@ def _alike(arrays: list[pa.Array], where: str) -> list[pa.Array]:
 def _too_large(origin: str, what: str) -> DataError:
     return DataError(
         f"{origin}: holds {what}, too much to read at once; allowed: {MAXIMUM_ROWS} rows and "
-        f"{MAXIMUM_BYTES} bytes. Split it, or take a part of it"
+        f"{allowed_bytes()} bytes. Split it, or take a part of it"
     )
 
 
