@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
 
 import numpy as np
 
-from paribus.adapter import Array, Session
+from paribus.adapter import Array
 from paribus.errors import NonFiniteLoss
+from paribus.feeding import Feed
 from paribus.metrics import Evaluation, better
 from paribus.plan import Integers, Preprocess, evaluation_plan
 from paribus.spec.training import Recipe
@@ -100,11 +100,9 @@ def train(work: Training) -> Trained:
     )
 
 
-def evaluate(session: Session, handle: Any, rows: Integers, preprocess: Preprocess) -> Evaluation:
-    """Evaluate ``rows`` int64 [n] of a handle with the session's weights."""
-    return Evaluation.of(
-        session.evaluate(handle, evaluation_plan(rows, EVALUATION_BATCH, preprocess))
-    )
+def evaluate(feed: Feed, rows: Integers, preprocess: Preprocess) -> Evaluation:
+    """Evaluate ``rows`` int64 [n] of a feed's examples with its session's weights."""
+    return Evaluation.of(feed.evaluate(evaluation_plan(rows, EVALUATION_BATCH, preprocess)))
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,7 @@ def _require_finite(work: Training, kept: _Kept) -> None:
 def _validate(work: Training, epoch: int) -> Evaluation | None:
     if len(work.validation) == 0:
         return None
-    found = evaluate(work.session, work.handle, work.validation, work.schedule.preprocess)
+    found = evaluate(work.feed, work.validation, work.schedule.preprocess)
     work.record(
         [
             {

@@ -13,8 +13,10 @@ import numpy.typing as npt
 from paribus import architectures, registry, runfolder, weights
 from paribus.adapter import Session, Task
 from paribus.closing import Closing
-from paribus.data import Dataset, pictures
+from paribus.data import Dataset, Streamed, pictures
+from paribus.data.streamed import Examples
 from paribus.errors import DataError, RunError
+from paribus.feeding import Feed
 from paribus.machine import Machine
 from paribus.plan import Preprocess, evaluation_plan
 from paribus.predicting import Prediction, predict, softmax
@@ -66,13 +68,14 @@ class Result(Closing):
         """Names of the classes, by label."""
         return tuple(self._model["class_names"])
 
-    def logits(self, x: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    def logits(self, x: npt.ArrayLike | Streamed) -> npt.NDArray[np.float64]:
         """Return the model's outputs for stored examples; float64 [N, classes].
 
         Args:
             x: examples as ``data.source`` and ``data.image`` leave them, before any transform:
                 images [N, H, W, channels] (or [N, H, W] with one channel), in the source's own
-                units, already resized; tables [N, features].
+                units, already resized; tables [N, features]. ``Streamed`` examples, as
+                ``paribus.data.load`` returns them, are read a bounded number at a time.
 
         Raises:
             DataError: the shape does not fit.
@@ -83,13 +86,13 @@ class Result(Closing):
         plan = evaluation_plan(
             np.arange(len(examples), dtype=np.int64), PREDICTION_BATCH, self._preprocess
         )
-        return np.asarray(session.predict(session.put(examples, None), plan), dtype=np.float64)
+        return np.asarray(Feed(session, examples, None).predict(plan), dtype=np.float64)
 
-    def predict_proba(self, x: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    def predict_proba(self, x: npt.ArrayLike | Streamed) -> npt.NDArray[np.float64]:
         """Return softmax probabilities; float64 [N, classes]. See ``logits``."""
         return softmax(self.logits(x))
 
-    def predict(self, x: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    def predict(self, x: npt.ArrayLike | Streamed) -> npt.NDArray[np.int64]:
         """Return the most probable labels; int64 [N]. See ``logits``."""
         return np.asarray(self.logits(x).argmax(axis=1), dtype=np.int64)
 
@@ -148,8 +151,11 @@ class Result(Closing):
             tuple(stored["scale"]), tuple(stored["shift"]), None if crop is None else tuple(crop)
         )
 
-    def _examples(self, given: npt.ArrayLike) -> npt.NDArray[Any]:
+    def _examples(self, given: npt.ArrayLike | Streamed) -> Examples:
         stored = tuple(self._model["stored_shape"])
+        if isinstance(given, Streamed):
+            self._require_shape(given.shape)
+            return given
         try:
             x = np.asarray(given)
         except ValueError as error:
@@ -158,16 +164,20 @@ class Result(Closing):
             raise DataError(f"predict: received values of type {x.dtype}; expected real numbers")
         if x.ndim == len(stored) and stored[-1] == 1 and x.shape[1:] == stored[:-1]:
             x = x[..., None]
-        if x.shape[1:] != stored or len(x) == 0:
-            raise DataError(
-                f"predict: received an array of shape {x.shape}; expected at least one example "
-                f"in shape (N, {', '.join(map(str, stored))}): stored units, after data.image"
-            )
+        self._require_shape(x.shape)
         if x.dtype != np.uint8:
             x = x.astype(np.float64)
             if not np.isfinite(x).all():
                 raise DataError("predict: the examples contain NaN or infinite values")
         return x
+
+    def _require_shape(self, shape: tuple[int, ...]) -> None:
+        stored = tuple(self._model["stored_shape"])
+        if shape[1:] != stored or 0 in shape:
+            raise DataError(
+                f"predict: received an array of shape {shape}; expected at least one example in "
+                f"shape (N, {', '.join(map(str, stored))}): stored units, after data.image"
+            )
 
     def _pictures(self, paths: Sequence[Path]) -> npt.NDArray[Any]:
         stored = self._model

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from paribus import registry, weights
 from paribus.adapter import Backend
 from paribus.errors import NonFiniteLoss, ParibusError, RunFolderError, SpecError
+from paribus.feeding import Feed
 from paribus.loop import evaluate
 from paribus.machine import Machine
 from paribus.progress import Progress
@@ -81,7 +82,11 @@ def run(
     folder.write(SPEC, dumps(spec))
     result = _header(spec, descriptor)
     skipped = examples.skipped
-    result["data"] = {"skipped": len(skipped), "skipped_files": skipped}
+    result["data"] = {
+        "streamed": examples.streamed,
+        "skipped": len(skipped),
+        "skipped_files": skipped,
+    }
     folder.write_result(result)
     began = time.perf_counter()
     try:
@@ -145,7 +150,7 @@ def test(experiment: Experiment, model: Model) -> dict[str, Any]:
     rows = experiment.examples.split(model.data).test
     dataset = experiment.examples.dataset(model.data)
     with open_model(experiment.machine, model) as session:
-        found = evaluate(session, session.put(dataset.x, dataset.y), rows, model.preprocess)
+        found = evaluate(Feed(session, dataset.x, dataset.y), rows, model.preprocess)
     if not isfinite(found.loss):
         raise NonFiniteLoss(
             f"test: the test loss is {found.loss}: the model has diverged. Lower the learning rate "

@@ -12,8 +12,10 @@ from paribus.data.checks import check_examples, check_labels
 from paribus.data.crossvalidation import SCHEMES, Fold, folds
 from paribus.data.dataset import Dataset
 from paribus.data.images import conform
+from paribus.data.memory import streams
 from paribus.data.sources import SOURCES
 from paribus.data.splits import Split, split
+from paribus.data.streamed import Examples, Streamed
 from paribus.data.subset import choose
 from paribus.data.transforms import augmentation, fit
 from paribus.errors import SpecError, nearest
@@ -27,6 +29,7 @@ __all__ = [
     "Dataset",
     "Fold",
     "Split",
+    "Streamed",
     "augmentation",
     "fit",
     "folds",
@@ -40,6 +43,7 @@ def load(section: Data, seed: int) -> Dataset:
 
     ``classes`` and ``limit`` choose rows before any image is decoded. Row numbers therefore depend
     on neither ``image`` nor ``transform``, and candidates that differ in those share their folds.
+    Examples that ``memory`` leaves where they are come as ``Streamed``.
 
     Args:
         section: ``data`` of the spec.
@@ -58,7 +62,7 @@ def load(section: Data, seed: int) -> Dataset:
     check_labels(source)
     seed = seed if section.split.seed is None else section.split.seed
     chosen = choose(source, section.classes, section.limit, seed)
-    x = conform(source.read(chosen.rows), section.image, source.value_range)
+    x = _examples(source.read(chosen.rows), section, source.value_range)
     numbers = chosen.rows if source.numbers is None else source.numbers[chosen.rows]
     check_examples(x, numbers, source.origin)
     return Dataset(
@@ -71,3 +75,15 @@ def load(section: Data, seed: int) -> Dataset:
         numbers,
         skipped=source.skipped,
     )
+
+
+def _examples(x: Examples, section: Data, value_range: float) -> Examples:
+    """Return the examples as ``data.image`` wants them, in memory or to be read when needed."""
+    lazy = conform(Streamed.of(x), section.image, value_range)
+    if isinstance(x, Streamed):
+        return lazy if streams(section.memory, lazy.nbytes) else lazy[:]
+    # What is in memory already stays there, unless it is about to grow too large.
+    grows = section.memory == "stream" or lazy.nbytes > x.nbytes
+    if grows and streams(section.memory, lazy.nbytes):
+        return lazy
+    return conform(x, section.image, value_range)

@@ -1,7 +1,7 @@
 """What a source knows before its examples are read: labels, names, and how to read rows.
 
 Labels are cheap and pixels are not: rows are chosen (classes, limit) on labels alone, and only
-the chosen ones are read and decoded.
+the chosen ones are read and decoded, at once or when they are needed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from paribus.data.dataset import Array, Integers, Tokens
+from paribus.data.dataset import Integers, Tokens
+from paribus.data.streamed import Examples, Streamed
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,8 @@ class Source:
         y: as in ``Dataset`` (a class may have no example yet).
         class_names: C names; for regression the outputs' names, for language models none.
         value_range: what 1.0 is in stored units.
-        read: rows (int64, sorted) → x, as in ``Dataset``.
+        read: rows (int64, sorted) → x, as in ``Dataset``; where it is ``Streamed``, nothing has
+            been read yet but what its shape depends on.
         groups: int64 [N], or None.
         given_test: int64 rows of the source's own test set, or None.
         tokens: for texts, else None.
@@ -34,7 +36,7 @@ class Source:
     y: Integers
     class_names: tuple[str, ...]
     value_range: float
-    read: Callable[[Integers], Array]
+    read: Callable[[Integers], Examples]
     groups: Integers | None = None
     given_test: Integers | None = None
     tokens: Tokens | None = None
@@ -42,6 +44,9 @@ class Source:
     numbers: Integers | None = None
 
 
-def reader(x: Array) -> Callable[[Integers], Array]:
-    """Return a ``read`` for examples that are in memory; all rows are read without a copy."""
-    return lambda rows: x if len(rows) == len(x) else x[rows]
+def reader(x: Examples) -> Callable[[Integers], Examples]:
+    """Return a ``read`` for examples that are at hand; all rows are read without a copy."""
+    if isinstance(x, Streamed):
+        return x.chosen
+    array = x
+    return lambda rows: array if len(rows) == len(array) else array[rows]

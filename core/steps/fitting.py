@@ -97,7 +97,7 @@ def fit(
     work = Training(
         session,
         schedule,
-        experiment.machine.handle(session, dataset),
+        experiment.machine.feed(session, dataset),
         validation_rows,
         labels,
         experiment.record,

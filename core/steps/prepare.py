@@ -12,6 +12,7 @@ from paribus import data as datasets
 from paribus import weights
 from paribus.adapter import Array
 from paribus.batches import Schedule
+from paribus.feeding import require_rows
 from paribus.plan import Integers
 from paribus.spec import variant
 from paribus.spec.sections import Spec
@@ -65,4 +66,5 @@ def _check(spec: Spec, step: str, rows: Integers, examples: Examples, pretrains:
         initial_weights(spec, step, network, body)
     dataset = examples.dataset(section)
     preprocess = datasets.fit(dataset, rows[:1], section.transform)
-    Schedule(recipe, 1, rows, spec.seed, step, preprocess, lambda epoch, count: None)
+    schedule = Schedule(recipe, 1, rows, spec.seed, step, preprocess, lambda epoch, count: None)
+    require_rows(dataset.x, max(schedule.sizes), step)

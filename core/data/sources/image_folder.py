@@ -19,7 +19,7 @@ packed cannot make us read the rest of the disk.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,8 +28,9 @@ import numpy as np
 from paribus.data.dataset import Array, Integers
 from paribus.data.decode import FORMATS, SUFFIXES, WHITE, Probe, decode, probe
 from paribus.data.images import RESAMPLING
-from paribus.data.parallel import parallel
+from paribus.data.parallel import each, parallel
 from paribus.data.source import Source
+from paribus.data.streamed import Stamp, Streamed
 from paribus.errors import DataError, SpecError
 
 if TYPE_CHECKING:
@@ -48,15 +49,18 @@ class Listing(NamedTuple):
         files: how many there are, those included.
     """
 
-    paths: list[Path]
+    paths: list[str]
     labels: list[int]
     numbers: list[int]
-    skipped: list[Path]
+    skipped: list[str]
     files: int
 
 
 def find(section: Data) -> Source:
     """List the images; they are decoded when rows are read, to uint8 [n, H, W, 1 or 3].
+
+    Before that the header of each chosen file is looked at: what is no image, or has another size,
+    is known at once, what is damaged further on only when it is decoded.
 
     Channels are those of ``data.image.channels``; without it 1 if all images are grey, else 3.
     """
@@ -88,7 +92,7 @@ def find(section: Data) -> Source:
     if parts[-1] == "test":
         given_test = np.arange(len(y) - len(listings[-1].labels), len(y), dtype=np.int64)
 
-    def read(rows: Integers) -> Array:
+    def read(rows: Integers) -> Streamed:
         return _decoded([paths[row] for row in rows], section.image)
 
     return Source(
@@ -98,7 +102,7 @@ def find(section: Data) -> Source:
         255.0,
         read,
         given_test=given_test,
-        skipped=tuple(str(path) for listing in listings for path in listing.skipped),
+        skipped=tuple(path for listing in listings for path in listing.skipped),
         numbers=np.array(numbers, dtype=np.int64),
     )
 
@@ -138,11 +142,11 @@ def _listing(
                 f"example of the class is left. The first: {faults[0]}"
             )
         kept = [place for place, fault in enumerate(faults) if fault is None]
-        listing.paths.extend(images[place] for place in kept)
+        listing.paths.extend(str(images[place]) for place in kept)
         listing.labels.extend([label] * len(kept))
         listing.numbers.extend(listing.files + place for place in kept)
         listing.skipped.extend(
-            path for path, fault in zip(images, faults, strict=True) if fault is not None
+            str(path) for path, fault in zip(images, faults, strict=True) if fault is not None
         )
         listing = listing._replace(files=listing.files + len(images))
     return listing
@@ -207,26 +211,48 @@ def _entries(folder: Path, root: Path) -> list[Path]:
     return paths
 
 
-def _decoded(paths: Sequence[Path], section: Image) -> Array:
-    probes = parallel(probe, paths)
-    channels = section.channels or (1 if all(_grey(found, section) for found in probes) else 3)
-    size = section.size or probes[0].size
-    if section.size is None:
-        for path, found in zip(paths, probes, strict=True):
-            if found.size != size:
-                raise DataError(
-                    f"{path} is {found.size[0]}×{found.size[1]}, but {paths[0]} is "
-                    f"{size[0]}×{size[1]} (height×width); set data.image.size to resize all "
-                    "images to one size"
-                )
-    images = np.empty((len(paths), *size, channels), dtype=np.uint8)
+def _decoded(paths: list[str], section: Image) -> Streamed:
+    size, grey = section.size, True
+    # 16 bytes a file; objects would be ten times that.
+    stamps = np.empty((len(paths), len(Stamp._fields)), dtype=np.int64)
+    for row, (found, stamp) in enumerate(each(_looked_at, paths)):
+        stamps[row], grey = stamp, grey and _grey(found, section)
+        size = size or found.size
+        if section.size is None and found.size != size:
+            raise DataError(
+                f"{paths[row]} is {found.size[0]}×{found.size[1]}, but {paths[0]} is "
+                f"{size[0]}×{size[1]} (height×width); set data.image.size to resize all "
+                "images to one size"
+            )
+    assert size is not None  # there is an example, so an image has been looked at
+    shape = (*size, section.channels or (1 if grey else 3))
     resampling = RESAMPLING[section.interpolation]
 
-    def place(row: int) -> None:
-        images[row] = decode(paths[row], channels, size, resampling, section.background)
+    def read(rows: Integers) -> Array:
+        images = np.empty((len(rows), *shape), dtype=np.uint8)
 
-    parallel(place, range(len(paths)))
-    return images
+        def place(at: int) -> None:
+            row = int(rows[at])
+            path = Path(paths[row])
+            images[at] = decode(path, shape[2], shape[:2], resampling, section.background)
+            Stamp(*stamps[row].tolist()).require(path)
+
+        parallel(place, range(len(rows)))
+        return images
+
+    def fingerprint() -> str:
+        digest = hashlib.sha256(repr((shape, section.model_dump_json())).encode())
+        for path in paths:
+            digest.update(f"|{path}".encode(errors="surrogateescape"))
+        digest.update(stamps.data)
+        return digest.hexdigest()
+
+    return Streamed(read, (len(paths), *shape), np.dtype(np.uint8), fingerprint)
+
+
+def _looked_at(path: str) -> tuple[Probe, Stamp]:
+    stamp = Stamp.of(path)
+    return probe(Path(path)), stamp
 
 
 def _grey(found: Probe, section: Image) -> bool:
