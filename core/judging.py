@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from paribus.adapter import Array, Session
+from paribus.adapter import Array
 from paribus.architectures import LANGUAGE
+from paribus.feeding import Feed
 from paribus.inputs import Inputs
 from paribus.metrics import Evaluation
 from paribus.plan import EvalPlan, Integers, Sums
@@ -43,11 +43,11 @@ class Judge:
     metrics: tuple[str, ...] = ()
     label_smoothing: float = 0.0
 
-    def evaluate(self, session: Session, handle: Any, rows: Integers) -> Evaluation:
-        """Return what the session's weights are worth on ``rows`` int64 [n] of a handle."""
+    def evaluate(self, feed: Feed, rows: Integers) -> Evaluation:
+        """Return what a session's weights are worth on ``rows`` int64 [n] of its examples."""
         plans = self.inputs.evaluation(rows, EVALUATION_BATCH)
         if self.inputs.objective in LANGUAGE:
-            sums = _added([session.evaluate(handle, plan) for plan in plans])
+            sums = _added([feed.evaluate(plan) for plan in plans])
             return Evaluation.of(sums, len(rows), self.inputs.objective)
         usual = ("accuracy",) if self.inputs.objective == "classification" else ()
         names = [name for name in dict.fromkeys((*usual, *self.metrics)) if name != "loss"]
@@ -56,7 +56,7 @@ class Judge:
         for plan in plans:
             for part in _parts(plan, self.classes):
                 judged = _real_rows(part)
-                outputs = np.asarray(session.predict(handle, part), dtype=np.float64)
+                outputs = np.asarray(feed.predict(part), dtype=np.float64)
                 labels = self.labels[judged]
                 scores.add(outputs, labels)
                 each = self.inputs.predictions(judged, None, None)

@@ -147,7 +147,7 @@ def _require_finite(work: Training, kept: _Kept) -> None:
 def _validate(work: Training, epoch: int) -> Evaluation | None:
     if len(work.validation) == 0:
         return None
-    found = work.judge.evaluate(work.session, work.handle, work.validation)
+    found = work.judge.evaluate(work.feed, work.validation)
     work.record(
         [
             {

@@ -7,13 +7,13 @@ may trace and compile, so the last few stay open and take new weights.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
 
 from paribus import registry
 from paribus.adapter import Backend, Numerics, Precision, Session, Task
 from paribus.architectures import Network
 from paribus.closing import Closing
-from paribus.data import Dataset
+from paribus.data import Dataset, Streamed
+from paribus.feeding import Feed
 
 OPEN_SESSIONS = 3
 
@@ -67,12 +67,14 @@ class Machine(Closing):
         self._open.move_to_end(key)
         return self._open[key].session
 
-    def handle(self, session: Session, dataset: Dataset) -> Any:
-        """Return the dataset on the session's device, placed there at the first call."""
+    def feed(self, session: Session, dataset: Dataset) -> Feed:
+        """Return the dataset's way to the session; in memory it is put there at the first call."""
+        if isinstance(dataset.x, Streamed):
+            return Feed(session, dataset.x, dataset.y)
         entry = next(entry for entry in self._open.values() if entry.session is session)
-        if dataset.fingerprint not in entry.handles:
-            entry.handles[dataset.fingerprint] = session.put(dataset.x, dataset.y)
-        return entry.handles[dataset.fingerprint]
+        if dataset.fingerprint not in entry.feeds:
+            entry.feeds[dataset.fingerprint] = Feed(session, dataset.x, dataset.y)
+        return entry.feeds[dataset.fingerprint]
 
     def close(self) -> None:
         """Close every session."""
@@ -82,11 +84,11 @@ class Machine(Closing):
     def _close(self, key: str) -> None:
         entry = self._open.pop(key)
         self._closed_compile_seconds += entry.session.compile_seconds
-        entry.handles.clear()
+        entry.feeds.clear()
         entry.session.close()
 
 
 class _Open:
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.handles: dict[str, Any] = {}
+        self.feeds: dict[str, Feed] = {}

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paribus.data import pictures
+from paribus.data.streamed import Examples, Streamed
 from paribus.errors import DataError
 from paribus.plan import Preprocess
 
@@ -154,12 +155,12 @@ class Texts(Reader):
         return passages.encode(known, self.tokenizer, self._length)
 
 
-def shortened(preprocess: Preprocess, examples: Array) -> Preprocess:
+def shortened(preprocess: Preprocess, examples: Examples) -> Preprocess:
     """Return the preprocessing for texts that are all short: padding changes nothing and costs.
 
     The length is rounded up, so that few different ones occur: each may be compiled anew.
     """
-    if preprocess.length is None:
+    if preprocess.length is None or isinstance(examples, Streamed):
         return preprocess
     numbers = examples[..., 0] if examples.ndim == 3 else examples
     longest = int((numbers >= 0).sum(axis=1).max(initial=1))

@@ -14,13 +14,15 @@ from paribus import architectures, registry, runfolder, weights
 from paribus.adapter import Session, Task
 from paribus.belongings import Belongings, write
 from paribus.closing import Closing
+from paribus.data.streamed import Examples
 from paribus.errors import RunError
+from paribus.feeding import Feed
 from paribus.machine import Machine
 from paribus.plan import evaluation_plan
 from paribus.predicting import Floats, Prediction, predict, softmax
 from paribus.readers import shortened
+from paribus.runmodel import StoredModel
 from paribus.steps.experiment import Model
-from paribus.stored import StoredModel
 
 PREDICTION_BATCH = 256
 
@@ -93,6 +95,8 @@ class Result(Closing):
             x: examples as ``data.source`` and ``data.image`` leave them, before any transform:
                 images [N, H, W, channels] (or [N, H, W] with one channel), in the source's own
                 units, already resized; tables [N, features]; or N texts, or pairs of texts.
+                ``Streamed`` examples, as ``paribus.data.load`` returns them, are read a bounded
+                number at a time.
 
         Raises:
             DataError: they do not fit.
@@ -200,12 +204,11 @@ class Result(Closing):
             self._session.close()
             self._session = None
 
-    def _outputs(self, examples: npt.NDArray[Any]) -> Floats:
+    def _outputs(self, examples: Examples) -> Floats:
         rows = np.arange(len(examples), dtype=np.int64)
         preprocess = shortened(self.model.preprocess, examples)
         plan = evaluation_plan(rows, PREDICTION_BATCH, preprocess)
-        session = self._open()
-        return np.asarray(session.predict(session.put(examples, None), plan), dtype=np.float64)
+        return np.asarray(Feed(self._open(), examples, None).predict(plan), dtype=np.float64)
 
     def _open(self) -> Session:
         if self._session is None:

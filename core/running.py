@@ -18,10 +18,12 @@ from safetensors import SafetensorError
 from paribus import registry, weights
 from paribus.adapter import Backend
 from paribus.errors import NonFiniteLoss, ParibusError, RunFolderError, SpecError
+from paribus.feeding import Feed
 from paribus.machine import Machine
 from paribus.progress import Progress
 from paribus.result import Result, open_model
 from paribus.runfolder import PRETRAINED, SPEC, TOKENIZER, WEIGHTS, RunFolder
+from paribus.runmodel import describe_model
 from paribus.spec import absolute, dumps
 from paribus.spec.paths import WORDS
 from paribus.spec.sections import TRAINING_STEPS, Spec
@@ -32,7 +34,6 @@ from paribus.steps.optimize import optimize
 from paribus.steps.prepare import prepare
 from paribus.steps.pretrain import pretrain
 from paribus.steps.select import select
-from paribus.stored import describe_model
 
 STEPS: dict[str, Callable[[Experiment], None]] = {
     "pretrain": pretrain,
@@ -82,7 +83,11 @@ def run(
     folder.write(SPEC, dumps(spec))
     result = _header(spec, descriptor)
     skipped = examples.skipped
-    result["data"] = {"skipped": len(skipped), "skipped_files": skipped}
+    result["data"] = {
+        "streamed": examples.streamed,
+        "skipped": len(skipped),
+        "skipped_files": skipped,
+    }
     folder.write_result(result)
     began = time.perf_counter()
     try:
@@ -148,7 +153,7 @@ def test(experiment: Experiment, model: Model) -> dict[str, Any]:
     rows = experiment.examples.split(model.data).test
     dataset = experiment.examples.dataset(model.data)
     with open_model(experiment.machine, model) as session:
-        found = model.judge.evaluate(session, session.put(dataset.x, dataset.y), rows)
+        found = model.judge.evaluate(Feed(session, dataset.x, dataset.y), rows)
     if not isfinite(found.loss):
         raise NonFiniteLoss(
             f"test: the test loss is {found.loss}: the model has diverged. Lower the learning rate "

@@ -8,8 +8,10 @@ arithmetic. One chunk is in flight while the next is prepared.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ import numpy as np
 from paribus.adapter import Pending, Session
 from paribus.batches import Schedule
 from paribus.errors import NonFiniteLoss
+from paribus.feeding import Fed, Feed
 from paribus.judging import Judge
 from paribus.metrics import Evaluation
 from paribus.plan import Integers, TrainPlan
@@ -35,7 +38,7 @@ class Training:
 
     Attributes:
         schedule: every optimizer step, as a function of its number.
-        handle: the dataset on the session's device.
+        feed: the dataset's way to the session.
         validation: int64 rows evaluated after each epoch; empty for none.
         judge: how they are judged.
         labels: put into every recorded row, ``step`` first (candidate, fold, trial …).
@@ -45,7 +48,7 @@ class Training:
 
     session: Session
     schedule: Schedule
-    handle: Any
+    feed: Feed
     validation: Integers
     judge: Judge
     labels: Mapping[str, Any]
@@ -74,32 +77,42 @@ class Steps:
 
     def epoch(self, number: int) -> float:
         """Run epoch ``number`` (from 1); return its mean loss over examples or tokens."""
-        work, per_epoch = self._work, self._work.schedule.steps_per_epoch
-        session = work.session
+        work, session = self._work, self._work.session
         began, compiled = time.perf_counter(), session.compile_seconds
-        epoch = work.schedule.epoch(number - 1)
-        under_way: tuple[int, TrainPlan, Pending, float] | None = None
+        under_way: tuple[int, Fed[TrainPlan], Pending, float] | None = None
         start, loss_sum, total = 0, 0.0, 0.0
-        while start < per_epoch or under_way is not None:
-            upcoming = None
-            if start < per_epoch:
-                plan = epoch.plan(start, self._size)
-                sent = time.perf_counter()
-                upcoming = (start, plan, session.train_steps(work.handle, plan), sent)
-                start += plan.steps
-            if under_way is not None:
-                losses, counted = self._collect(number, *under_way)
-                loss_sum, total = loss_sum + losses, total + counted
-            under_way = upcoming
+        with closing(work.feed.fed(self._plans(number))) as plans:
+            for fed in chain(plans, (None,)):
+                upcoming = None
+                if fed is not None:
+                    sent = time.perf_counter()
+                    pending = session.train_steps(fed.handle, fed.plan)
+                    upcoming = (start, fed, pending, sent)
+                    start += fed.plan.steps
+                if under_way is not None:
+                    losses, counted = self._collect(number, *under_way)
+                    loss_sum, total = loss_sum + losses, total + counted
+                under_way = upcoming
         self.seconds += max(0.0, time.perf_counter() - began - (session.compile_seconds - compiled))
         return loss_sum / total
 
+    def _plans(self, number: int) -> Iterator[TrainPlan]:
+        """Yield the plans of epoch ``number`` (from 1), each as long as is right when asked for."""
+        schedule, start = self._work.schedule, 0
+        epoch = schedule.epoch(number - 1)
+        while start < schedule.steps_per_epoch:
+            most = self._work.feed.steps(schedule.sizes[start]) or self._size
+            plan = epoch.plan(start, min(self._size, most))
+            start += plan.steps
+            yield plan
+
     def _collect(
-        self, epoch: int, start: int, plan: TrainPlan, pending: Pending, sent: float
+        self, epoch: int, start: int, fed: Fed[TrainPlan], pending: Pending, sent: float
     ) -> tuple[float, float]:
         """Record a chunk; return its sum of losses and what that is a sum over."""
-        work = self._work
+        work, plan = self._work, fed.plan
         results = pending.result()
+        work.feed.free(fed)
         self._adapt(plan.steps, time.perf_counter() - sent)
         losses, rates = results.losses, plan.scalars["learning_rate"]
         first = (epoch - 1) * work.schedule.steps_per_epoch + start + 1

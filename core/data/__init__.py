@@ -16,9 +16,11 @@ from paribus.data.checks import check_examples, check_labels
 from paribus.data.crossvalidation import SCHEMES, Fold, folds
 from paribus.data.dataset import Dataset, Integers
 from paribus.data.images import conform
+from paribus.data.memory import streams
 from paribus.data.source import Source
 from paribus.data.sources import SOURCES
 from paribus.data.splits import Split, split
+from paribus.data.streamed import Examples, Streamed
 from paribus.data.subset import choose, left_out
 from paribus.data.transforms import augmentation, fit
 from paribus.errors import SpecError, nearest
@@ -32,6 +34,7 @@ __all__ = [
     "Dataset",
     "Fold",
     "Split",
+    "Streamed",
     "augmentation",
     "fit",
     "folds",
@@ -53,7 +56,7 @@ def load(
     ``classes`` and ``limit`` choose rows before any image is decoded. Row numbers therefore depend
     on neither ``image`` nor ``transform``, and candidates that differ in those share their folds.
     For language models the rows are documents until they are packed into blocks; ``limit`` then
-    chooses blocks.
+    chooses blocks. Examples that ``memory`` leaves where they are come as ``Streamed``.
 
     Args:
         section: ``data`` of the spec.
@@ -71,7 +74,7 @@ def load(
     if source.read is None:
         return texts.dataset(section, seed, objective, source, left, tokenizer)
     chosen = choose(source, section.classes, section.limit, seed, objective, left)
-    x = conform(source.read(chosen.rows), section.image, source.value_range)
+    x = _examples(source.read(chosen.rows), section, source.value_range)
     numbers = chosen.rows if source.numbers is None else source.numbers[chosen.rows]
     check_examples(x, numbers, source.origin)
     return Dataset(
@@ -120,3 +123,15 @@ def _found(
     check_labels(source, class_based=objective == "classification")
     seed = seed if section.split.seed is None else section.split.seed
     return source, seed, left_out(source, exclude)
+
+
+def _examples(x: Examples, section: Data, value_range: float) -> Examples:
+    """Return the examples as ``data.image`` wants them, in memory or to be read when needed."""
+    lazy = conform(Streamed.of(x), section.image, value_range)
+    if isinstance(x, Streamed):
+        return lazy if streams(section.memory, lazy.nbytes) else lazy[:]
+    # What is in memory already stays there, unless it is about to grow too large.
+    grows = section.memory == "stream" or lazy.nbytes > x.nbytes
+    if grows and streams(section.memory, lazy.nbytes):
+        return lazy
+    return conform(x, section.image, value_range)

@@ -6,9 +6,9 @@ import numpy as np
 
 from paribus.data.dataset import Array, Integers
 from paribus.data.source import Source
+from paribus.data.streamed import Examples, pieces
 from paribus.errors import DataError
 
-_CHUNK_ROWS = 4096
 _ROWS_SHOWN = 5
 
 
@@ -26,22 +26,19 @@ def check_labels(source: Source, *, class_based: bool = True) -> None:
         )
 
 
-def check_examples(x: Array, rows: Integers, origin: str) -> None:
+def check_examples(x: Examples, rows: Integers, origin: str) -> None:
     """Raise DataError when an example holds NaN or infinity; ``rows`` are its source's numbers."""
-    if x.size == 0:
+    if 0 in x.shape:
         raise DataError(
             f"{origin}: the examples are empty, their array has shape {x.shape}; each needs at "
             "least one feature or pixel"
         )
     if x.dtype.kind != "f":
         return
-    bad = [
-        start + np.flatnonzero(~finite)
-        for start in range(0, len(x), _CHUNK_ROWS)
-        if not (finite := _finite(x[start : start + _CHUNK_ROWS])).all()
-    ]
-    if bad:
-        where = rows[np.concatenate(bad)]
+    finite = [_finite(some) for some in pieces(x, np.arange(len(x), dtype=np.int64))]
+    bad = np.flatnonzero(~np.concatenate(finite))
+    if len(bad):
+        where = rows[bad]
         raise DataError(
             f"{origin}: NaN or infinity in {rows_text(where)} of {len(x)}; remove those rows or "
             "fill in their values"

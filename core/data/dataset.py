@@ -1,11 +1,11 @@
-"""Examples in memory, in the units in which they are stored.
+"""Examples in the units in which they are stored, in memory or read when they are needed.
 
 Images stay uint8 until they are on the device: an eighth of the memory of float64, and a scale and
 a shift are cheap there. What 1.0 means in stored units travels along as ``value_range``, so that
 normalisation is one formula for photographs (255), digits (16) and floats (1).
 
-A fingerprint of the contents goes with every run: two backends that report the same fingerprint
-have seen the same bytes.
+A fingerprint tells examples from others: in memory it is of the contents, so that two backends that
+report the same one have seen the same bytes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paribus.architectures import LANGUAGE, Objective
+from paribus.data.streamed import Examples, Streamed
 from paribus.errors import SpecError
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
+
+# Texts that are looked at together.
+_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Dataset:
         x: uint8, float32 or float64 [N, H, W, channels] for images; float32 or float64
             [N, features] for tables; int32 [N, tokens] or [N, tokens, 2] for texts (token numbers,
             −1 past the end; the second number is the segment: 0, or 1 for the second of a pair).
+            An array, or ``Streamed``, which reads rows when they are asked for.
         y: int64 [N], labels 0 … C − 1, every class has an example; for regression float64
             [N, outputs]; for language models int64 zeros [N].
         class_names: C names; label i is called ``class_names[i]``; for regression the outputs'
@@ -70,7 +75,7 @@ class Dataset:
         skipped: files of the source that could not be read and were left out, as the spec allows.
     """
 
-    x: Array
+    x: Examples
     y: Integers
     class_names: tuple[str, ...]
     value_range: float
@@ -108,9 +113,14 @@ class Dataset:
 
     @cached_property
     def lengths(self) -> Integers:
-        """int64 [N], tokens of each text; only of texts in memory."""
-        numbers = self.x[..., 0] if self.x.ndim == 3 else self.x
-        return np.asarray(np.count_nonzero(numbers >= 0, axis=1), dtype=np.int64)
+        """int64 [N], tokens of each text."""
+        lengths = np.empty(len(self), dtype=np.int64)
+        for start in range(0, len(self), _ROWS):
+            part = slice(start, start + _ROWS)
+            rows = self.x[part]
+            numbers = rows[..., 0] if rows.ndim == 3 else rows
+            lengths[part] = np.count_nonzero(numbers >= 0, axis=1)
+        return lengths
 
     @property
     def channels(self) -> int:
@@ -135,13 +145,20 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the contents, in hexadecimal; equal for equal contents on any machine."""
+        """SHA-256 of the contents, in hexadecimal; equal for equal contents on any machine.
+
+        Of streamed examples the names, sizes and times of change of their files stand for the
+        contents, which would take a pass over all of them.
+        """
         digest = hashlib.sha256(repr((self.class_names, float(self.value_range))).encode())
         for name, array in (
             ("x", self.x), ("y", self.y), ("groups", self.groups), ("test", self.given_test)
         ):  # fmt: skip
             if array is None:
                 digest.update(f"|{name}:none".encode())
+                continue
+            if isinstance(array, Streamed):
+                digest.update(f"|{name}:{array.fingerprint}".encode())
                 continue
             little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
             digest.update(f"|{name}:{little.dtype.str}:{little.shape}".encode())

@@ -7,12 +7,13 @@ passed on untouched.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from paribus.data.dataset import Array
+from paribus.data.streamed import Streamed
 from paribus.errors import DataError, SpecError
 
 if TYPE_CHECKING:
@@ -28,15 +29,24 @@ RESAMPLING = {
 _LUMA = np.array([19595, 38470, 7471], dtype=np.uint32)
 
 
-def conform(x: Array, section: Section, value_range: float) -> Array:
+Some = TypeVar("Some", Array, Streamed)
+
+
+def conform(x: Some, section: Section, value_range: float) -> Some:
     """Return images [N, H, W, channels] of the asked size and channels; tables unchanged.
 
-    Resized values stay within 0 … ``value_range`` where the stored values are uint8.
+    Resized values stay within 0 … ``value_range`` where the stored values are uint8. Streamed
+    images are changed as they are read.
 
     Raises:
         SpecError: a size or channels for tables, or resizing float64.
         DataError: channels that cannot be turned into those asked for.
     """
+    if isinstance(x, Streamed):
+        if conform(x[:1], section, value_range).shape[1:] == x.shape[1:]:
+            return x  # every change is one of the shape
+        what = section.model_dump_json()
+        return x.mapped(lambda some: conform(some, section, value_range), what)
     if x.ndim != 4:
         asked = [name for name in ("size", "channels") if getattr(section, name) is not None]
         if asked:

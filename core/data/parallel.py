@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -11,13 +11,21 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _THREADS = min(8, os.cpu_count() or 1)
+# A piece of work that waits takes memory, and there may be a million.
+_WAITING = 2048
 
 
 def parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Map over items in threads; the first error, in the items' order, ends it."""
+    return list(each(function, items))
+
+
+def each(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Yield what ``parallel`` returns, for results of which the caller keeps little."""
     pool = ThreadPoolExecutor(_THREADS)
     try:
-        return list(pool.map(function, items))
+        for start in range(0, len(items), _WAITING):
+            yield from pool.map(function, items[start : start + _WAITING])
     finally:
         # Without this, an error in the first image would wait for all the others.
         pool.shutdown(cancel_futures=True)

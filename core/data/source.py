@@ -1,8 +1,8 @@
 """What a source knows before its examples are read: labels, names, and how to read rows.
 
 Labels are cheap and pixels are not: rows are chosen (classes, limit) on labels alone, and only
-the chosen ones are read and decoded. Texts are not examples before there is a tokenizer, which may
-be made of them; so a source of texts has documents instead.
+the chosen ones are read and decoded, at once or when they are needed. Texts are not examples before
+there is a tokenizer, which may be made of them; so a source of texts has documents instead.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from paribus.architectures import Objective
 from paribus.data.dataset import Array, Integers
 from paribus.data.documents import Documents
+from paribus.data.streamed import Examples, Streamed
 from paribus.errors import SpecError
 
 
@@ -25,7 +26,8 @@ class Source:
         y: as in ``Dataset`` (a class may have no example yet).
         class_names: C names; for regression the outputs' names, for language models none.
         value_range: what 1.0 is in stored units.
-        read: rows (int64, sorted) → x, as in ``Dataset``; None for texts.
+        read: rows (int64, sorted) → x, as in ``Dataset``; where it is ``Streamed``, nothing has
+            been read yet but what its shape depends on. None for texts.
         groups: int64 [N], or None.
         given_test: int64 rows of the source's own test set, or None.
         documents: the texts, by row; None for images and tables of numbers.
@@ -38,7 +40,7 @@ class Source:
     y: Array
     class_names: tuple[str, ...]
     value_range: float
-    read: Callable[[Integers], Array] | None = None
+    read: Callable[[Integers], Examples] | None = None
     groups: Integers | None = None
     given_test: Integers | None = None
     documents: Documents | None = None
@@ -46,9 +48,12 @@ class Source:
     numbers: Integers | None = None
 
 
-def reader(x: Array) -> Callable[[Integers], Array]:
-    """Return a ``read`` for examples that are in memory; all rows are read without a copy."""
-    return lambda rows: x if len(rows) == len(x) else x[rows]
+def reader(x: Examples) -> Callable[[Integers], Examples]:
+    """Return a ``read`` for examples that are at hand; all rows are read without a copy."""
+    if isinstance(x, Streamed):
+        return x.chosen
+    array = x
+    return lambda rows: array if len(rows) == len(array) else array[rows]
 
 
 def require_objective(source: str, objective: Objective, *allowed: Objective) -> None:

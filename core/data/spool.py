@@ -1,18 +1,22 @@
 """Rows of token numbers whose count is not known before they are there.
 
 They stay in memory up to a bound. Beyond it they go to a temporary file that has no name, so that
-nothing is left behind however the process ends, and are mapped from it: still an array to everybody
-else, of which the system keeps in memory what is being read. The file is where ``TMPDIR`` says.
+nothing is left behind however the process ends, and are read from it when they are needed. The file
+is where ``TMPDIR`` says.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
+import time
+from math import prod
 from typing import IO, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from paribus.data.streamed import Integers, Streamed
 from paribus.errors import DataError
 
 Numbers = npt.NDArray[np.int32]
@@ -47,16 +51,16 @@ class Spool:
         if self._bytes > self._bound:
             self._write()
 
-    def finish(self) -> Numbers:
-        """Return all rows, int32 [N, *shape]."""
+    def finish(self) -> Numbers | Streamed:
+        """Return all rows, int32 [N, *shape]; from the file they are read when they are needed."""
         if self._file is None:
             return np.concatenate([np.empty((0, *self._shape), dtype=np.int32), *self._held])
         self._file.flush()
-        if not self._bytes:
-            return np.empty((0, *self._shape), dtype=np.int32)
-        # Copy on write: writable as any array is, and the file stays as it is.
-        mapped = np.memmap(self._file, dtype=np.int32, mode="c")
-        return np.asarray(mapped).reshape(-1, *self._shape)
+        count = self._bytes // (4 * prod(self._shape))
+        # Nobody else has the file, so its number among this process's is name enough.
+        told = f"temporary file {self._file.fileno()} of {self._bytes} bytes at {time.time_ns()}"
+        shape = (count, *self._shape)
+        return Streamed(_Rows(self._file, self._shape), shape, np.dtype(np.int32), lambda: told)
 
     def _write(self) -> None:
         try:
@@ -71,3 +75,19 @@ class Spool:
                 "more room"
             ) from error
         self._held.clear()
+
+
+class _Rows:
+    """Reads rows of an open file by their places; the file goes with the last who can read it."""
+
+    def __init__(self, file: IO[bytes], shape: tuple[int, ...]) -> None:
+        self._file, self._shape = file, shape
+
+    def __call__(self, rows: Integers) -> Numbers:
+        found = np.empty((len(rows), *self._shape), dtype=np.int32)
+        size = found[0].nbytes
+        for row, number in zip(found, rows.tolist(), strict=True):
+            view = row.reshape(-1).view(np.uint8).data
+            if os.preadv(self._file.fileno(), [view], number * size) != size:
+                raise DataError("the temporary file with the data's tokens is damaged")
+        return found

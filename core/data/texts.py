@@ -21,8 +21,9 @@ from paribus.data.masking import require_mask
 from paribus.data.packing import pack, width
 from paribus.data.source import Source
 from paribus.data.spool import Spool
+from paribus.data.streamed import Examples, Streamed
 from paribus.data.subset import Chosen, choose
-from paribus.data.tokenizer import Numbers, Tokenizer
+from paribus.data.tokenizer import Tokenizer
 from paribus.errors import DataError, SpecError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def dataset(
     return _dataset(x, chosen, objective, tokens, chosen.rows)
 
 
-def encoded(documents: Documents, rows: Integers, tokenizer: Tokenizer, section: Data) -> Numbers:
+def encoded(documents: Documents, rows: Integers, tokenizer: Tokenizer, section: Data) -> Examples:
     """Return the rows' texts as int32 [n, length], or [n, length, 2] for pairs of texts."""
     length = section.text.length
     shape = (length,) if documents.columns == 1 else (length, 2)
@@ -106,12 +107,12 @@ def _blocks(
     y = np.zeros(len(x), dtype=np.int64)
     packed = Source(source.origin, y, (), 1.0, given_test=given)
     chosen = choose(packed, section.classes, section.limit, seed, objective)
-    x = x if len(chosen.rows) == len(x) else x[chosen.rows]
+    x = x.chosen(chosen.rows) if isinstance(x, Streamed) else x[chosen.rows]
     return _dataset(x, chosen, objective, tokens, None)
 
 
 def _dataset(
-    x: Numbers, chosen: Chosen, objective: Objective, tokens: Tokens, rows: Integers | None
+    x: Examples, chosen: Chosen, objective: Objective, tokens: Tokens, rows: Integers | None
 ) -> Dataset:
     return Dataset(
         x, chosen.y, chosen.class_names, 1.0, chosen.groups, chosen.given_test, rows, tokens,

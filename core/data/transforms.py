@@ -7,14 +7,17 @@ position, from counters: the draws of any step exist without those of the steps 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from paribus import draws
 from paribus.architectures.published import IMAGENET_MEAN, IMAGENET_STD
 from paribus.data.dataset import Array, Dataset, Integers, crop_size
+from paribus.data.streamed import Examples
 from paribus.errors import SpecError
 from paribus.plan import Augmentation, Preprocess
 
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
 
 # Bounds the temporary float64 copies while statistics are taken.
 _CHUNK_VALUES = 1 << 22
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+
+# Candidates and trials ask for the same rows again and again, and each time is a pass over them.
+_known: WeakKeyDictionary[Dataset, dict[bytes, Statistics]] = WeakKeyDictionary()
 
 
 def fit(dataset: Dataset, rows: Integers, transform: Transform) -> Preprocess:
@@ -46,7 +54,7 @@ def fit(dataset: Dataset, rows: Integers, transform: Transform) -> Preprocess:
     if normalize == "unit":
         return Preprocess((1.0 / unit,), (0.0,), crop)
     if normalize == "train":
-        mean, std = statistics(dataset.x, rows)
+        mean, std = _statistics(dataset, rows)
         return Preprocess(
             tuple(1.0 / s for s in std), tuple(m / s for m, s in zip(mean, std, strict=True)), crop
         )
@@ -73,7 +81,15 @@ def fit(dataset: Dataset, rows: Integers, transform: Transform) -> Preprocess:
     )
 
 
-def statistics(x: Array, rows: Integers) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _statistics(dataset: Dataset, rows: Integers) -> Statistics:
+    known = _known.setdefault(dataset, {})
+    key = hashlib.sha256(rows.tobytes()).digest()
+    if key not in known:
+        known[key] = statistics(dataset.x, rows)
+    return known[key]
+
+
+def statistics(x: Examples, rows: Integers) -> Statistics:
     """Return mean and population standard deviation over ``rows`` per last axis, in stored units.
 
     uint8 is summed exactly in integers; floats in float64, in two passes. A standard deviation of
@@ -152,7 +168,7 @@ def augmentation(
     return Augmentation(corners[0], corners[1], flips[0], flips[1])
 
 
-def _chunks(x: Array, rows: Integers) -> Iterator[Array]:
+def _chunks(x: Examples, rows: Integers) -> Iterator[Array]:
     """Yield the rows' values as [values, channels], a bounded number at a time."""
     step = max(1, _CHUNK_VALUES // max(1, int(np.prod(x.shape[1:], dtype=np.int64))))
     for start in range(0, len(rows), step):

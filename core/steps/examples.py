@@ -8,7 +8,7 @@ import numpy as np
 
 from paribus import data as datasets
 from paribus.architectures import LANGUAGE, Network, Objective
-from paribus.data import Dataset, Fold, Split
+from paribus.data import Dataset, Fold, Split, Streamed
 from paribus.errors import DataError
 from paribus.plan import Integers
 from paribus.spec.data import TEXTS, Data
@@ -78,6 +78,11 @@ class Examples:
     def skipped(self) -> list[str]:
         """Return the names of all files that could not be read and were left out so far."""
         return list(dict.fromkeys(n for d in self._datasets.values() for n in d.skipped))
+
+    @property
+    def streamed(self) -> bool:
+        """Whether some of the data read so far is larger than the memory, and streamed."""
+        return any(isinstance(dataset.x, Streamed) for dataset in self._datasets.values())
 
     def split(self, view: View) -> Split:
         """Return the rows of a view's training, validation and test parts.

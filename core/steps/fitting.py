@@ -100,7 +100,7 @@ def fit(
     work = Training(
         session,
         schedule,
-        experiment.machine.handle(session, dataset),
+        experiment.machine.feed(session, dataset),
         validation_rows,
         judge,
         labels,

@@ -14,6 +14,7 @@ from paribus import weights
 from paribus.adapter import Array
 from paribus.batches import Schedule
 from paribus.errors import SpecError
+from paribus.feeding import require_rows
 from paribus.measures import validate
 from paribus.plan import Integers
 from paribus.runfolder import TOKENIZER
@@ -77,7 +78,8 @@ def _check(spec: Spec, step: str, rows: Integers, examples: Examples, pretrains:
     stated = recipe.model_copy(update={"class_weights": None}) if balanced else recipe
     # Fitting may read everything; whether it can be done, a row shows as well.
     inputs = reading(dataset, rows[:1], view, stated, spec.seed, step)
-    Schedule(recipe, 1, rows, spec.seed, step, inputs)
+    schedule = Schedule(recipe, 1, rows, spec.seed, step, inputs)
+    require_rows(dataset.x, max(schedule.sizes), step)
 
 
 def _require_its_tokenizer(weights: str, view: View) -> None:

@@ -109,7 +109,7 @@ def test_images_that_cannot_be_read_are_left_out_and_named(run: Runner, images: 
     split = {"validation": 0.2, "test": 0.2}
     done = run(small(data={**source, "split": split}), "--verbose")
     files = [str(images / name) for name in ("a/2.png", "b/5.png")]
-    assert done.result["data"] == {"skipped": 2, "skipped_files": files}
+    assert done.result["data"] == {"streamed": False, "skipped": 2, "skipped_files": files}
     assert f"2 files could not be read and were left out, first {files[0]}" in done.done.said
     for path in (images / "a").iterdir():
         path.write_bytes(b"?")

@@ -74,6 +74,19 @@ def test_a_repeat_is_the_same_to_the_bit(languages: Runs, run: Runner) -> None:
     assert again.result["weights_hash"] == languages[FIRST]["masked"].result["weights_hash"]
 
 
+@pytest.mark.parametrize("name", ["masked", "causal", "pairs"])
+def test_texts_that_are_streamed_leave_the_same_weights(
+    languages: Runs, run: Runner, name: str
+) -> None:
+    write(run.folder)
+    tree = EXPERIMENTS[name]
+    streamed = run({**tree, "data": {**tree["data"], "memory": "stream"}}, "--backend", FIRST)
+    assert streamed.result["data"]["streamed"]
+    assert not languages[FIRST][name].result["data"]["streamed"]
+    assert streamed.result["weights_hash"] == languages[FIRST][name].result["weights_hash"]
+    assert streamed.result["test"] == languages[FIRST][name].result["test"]
+
+
 def test_a_run_goes_on_from_another_s_language_and_tokenizer(languages: Runs, run: Runner) -> None:
     write(run.folder)
     first = languages[FIRST]["masked"].folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,15 @@ from numpy.lib import format as npy
 
 from paribus.closing import Closing
 from paribus.data.dataset import Array
+from paribus.data.stored import Stored
+from paribus.data.streamed import Stamp
 from paribus.errors import DataError
 
 # A small compressed file can hold petabytes of zeros; nothing that fits a machine is refused.
 MAXIMUM_BYTES = 1 << 36
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_LOCAL_HEADER = struct.Struct("<4s22x2H")
+_LOCAL_SIGNATURE = b"PK\x03\x04"
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -41,6 +46,7 @@ class Archive(Closing):
         self.path = path
         if not path.is_file():
             raise DataError(f"data.path = {str(path)!r}: there is no such file")
+        self._stamp = Stamp.of(path)
         with self._explained(None):
             self._zip = zipfile.ZipFile(path)
         self._members: dict[str, zipfile.ZipInfo] = {}
@@ -71,7 +77,7 @@ class Archive(Closing):
             DataError: Python objects, or a size that the header and the archive disagree on.
         """
         with self._open(name) as file:
-            return self._header(name, file)
+            return self._header(name, file)[0]
 
     def read(self, name: str) -> Array:
         """Return the array.
@@ -80,16 +86,56 @@ class Archive(Closing):
             DataError: as ``header``, and damaged contents.
         """
         with self._open(name) as file:
-            self._header(name, file)
+            (shape, dtype), _ = self._header(name, file)
+        size = prod(shape) * dtype.itemsize
+        if size > MAXIMUM_BYTES:
+            raise DataError(
+                f"{self.path}: {name} would take {size} bytes of memory; allowed: up to "
+                f"{MAXIMUM_BYTES}. Split the file, or store it uncompressed (numpy.savez) so that "
+                "it can be read when it is needed"
+            )
         with self._open(name) as file:
             return np.asarray(npy.read_array(file, allow_pickle=False))
 
-    def _header(self, name: str, file: IO[bytes]) -> Header:
+    def stored(self, name: str) -> Stored:
+        """Return where the array lies in the file, to read rows of it; its checksum is not read.
+
+        Raises:
+            DataError: as ``header``; it is compressed, or not in C order, or ends too early.
+        """
+        info = self._members[name]
+        with self._open(name) as file:
+            (shape, dtype), fortran = self._header(name, file)
+            begins = file.tell()
+        size = prod(shape) * dtype.itemsize
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise DataError(
+                f"{self.path}: {name} takes {size} bytes and is compressed, so that its rows "
+                "cannot be read when they are needed. Store it uncompressed, with numpy.savez, or "
+                "read it all into memory with data.memory = 'load'"
+            )
+        if fortran:
+            raise DataError(
+                f"{self.path}: {name} takes {size} bytes and is stored in Fortran order, in which "
+                "no example lies in one piece, so that its rows cannot be read when they are "
+                "needed. Store numpy.ascontiguousarray(x), or read it all into memory with "
+                "data.memory = 'load'"
+            )
+        with self._explained(name), self.path.open("rb") as raw:
+            raw.seek(info.header_offset)
+            signature, *lengths = _LOCAL_HEADER.unpack(raw.read(_LOCAL_HEADER.size))
+        offset = info.header_offset + _LOCAL_HEADER.size + sum(lengths) + begins
+        if signature != _LOCAL_SIGNATURE or offset + size > self._stamp.size:
+            raise DataError(f"{self.path}: ends before the array {name} does; the file is damaged")
+        return Stored(self.path, offset, shape, dtype, self._stamp)
+
+    def _header(self, name: str, file: IO[bytes]) -> tuple[Header, bool]:
+        """Return the header and whether the array is in Fortran order."""
         info = self._members[name]
         version = npy.read_magic(file)
         if version not in _HEADERS:
             raise DataError(f"{self.path}: {name} is in npy format {version}; allowed: 1.0 and 2.0")
-        shape, _, dtype = _HEADERS[version](file)
+        shape, fortran, dtype = _HEADERS[version](file)
         if dtype.hasobject:
             raise DataError(
                 f"{self.path}: {name} holds Python objects (dtype {dtype}), which could run code "
@@ -102,12 +148,7 @@ class Archive(Closing):
                 f"{self.path}: {name} promises an array of shape {list(shape)} and dtype {dtype} "
                 f"({promised} bytes) but holds {stored} bytes; the file is damaged"
             )
-        if promised > MAXIMUM_BYTES:
-            raise DataError(
-                f"{self.path}: {name} would take {promised} bytes of memory; allowed: up to "
-                f"{MAXIMUM_BYTES}. Split the file"
-            )
-        return Header(tuple(shape), dtype)
+        return Header(tuple(shape), dtype), bool(fortran)
 
     @contextmanager
     def _open(self, name: str) -> Iterator[IO[bytes]]:

@@ -19,7 +19,8 @@ packed cannot make us read the rest of the disk.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,8 +31,9 @@ from paribus.data.dataset import Array, Integers
 from paribus.data.decode import FORMATS, SUFFIXES, WHITE, Probe, decode, probe
 from paribus.data.encoded import Encoded
 from paribus.data.images import RESAMPLING
-from paribus.data.parallel import parallel
+from paribus.data.parallel import each, parallel
 from paribus.data.source import Source, require_objective
+from paribus.data.streamed import Stamp, Streamed
 from paribus.errors import DataError, SpecError
 
 if TYPE_CHECKING:
@@ -50,15 +52,18 @@ class Listing(NamedTuple):
         files: how many there are, those included.
     """
 
-    paths: list[Path]
+    paths: list[str]
     labels: list[int]
     numbers: list[int]
-    skipped: list[Path]
+    skipped: list[str]
     files: int
 
 
 def find(section: Data, objective: Objective) -> Source:
     """List the images; they are decoded when rows are read, to uint8 [n, H, W, 1 or 3].
+
+    Before that the header of each chosen file is looked at: what is no image, or has another size,
+    is known at once, what is damaged further on only when it is decoded.
 
     Channels are those of ``data.image.channels``; without it 1 if all images are grey, else 3.
     """
@@ -91,8 +96,8 @@ def find(section: Data, objective: Objective) -> Source:
     if parts[-1] == "test":
         given_test = np.arange(len(y) - len(listings[-1].labels), len(y), dtype=np.int64)
 
-    def read(rows: Integers) -> Array:
-        return decoded([paths[row] for row in rows], section.image)
+    def read(rows: Integers) -> Streamed:
+        return _decoded([paths[row] for row in rows], section.image)
 
     return Source(
         str(root),
@@ -101,7 +106,7 @@ def find(section: Data, objective: Objective) -> Source:
         255.0,
         read,
         given_test=given_test,
-        skipped=tuple(str(path) for listing in listings for path in listing.skipped),
+        skipped=tuple(path for listing in listings for path in listing.skipped),
         numbers=np.array(numbers, dtype=np.int64),
     )
 
@@ -141,11 +146,11 @@ def _listing(
                 f"example of the class is left. The first: {faults[0]}"
             )
         kept = [place for place, fault in enumerate(faults) if fault is None]
-        listing.paths.extend(images[place] for place in kept)
+        listing.paths.extend(str(images[place]) for place in kept)
         listing.labels.extend([label] * len(kept))
         listing.numbers.extend(listing.files + place for place in kept)
         listing.skipped.extend(
-            path for path, fault in zip(images, faults, strict=True) if fault is not None
+            str(path) for path, fault in zip(images, faults, strict=True) if fault is not None
         )
         listing = listing._replace(files=listing.files + len(images))
     return listing
@@ -210,31 +215,78 @@ def _entries(folder: Path, root: Path) -> list[Path]:
     return paths
 
 
-def decoded(paths: Sequence[Path | Encoded], section: Image) -> Array:
-    """Return images uint8 [N, H, W, channels] as ``data.image`` asks for them.
+def decoded(items: Sequence[Encoded], section: Image) -> Array:
+    """Return images in memory as uint8 [N, H, W, channels], as ``data.image`` asks for them.
 
     Raises:
         DataError: one cannot be decoded, or they differ in size and no size is asked for.
     """
-    probes = parallel(probe, paths)
-    channels = section.channels or (1 if all(_grey(found, section) for found in probes) else 3)
-    size = section.size or probes[0].size
-    if section.size is None:
-        for path, found in zip(paths, probes, strict=True):
-            if found.size != size:
-                raise DataError(
-                    f"{path} is {found.size[0]}×{found.size[1]}, but {paths[0]} is "
-                    f"{size[0]}×{size[1]} (height×width); set data.image.size to resize all "
-                    "images to one size"
-                )
-    images = np.empty((len(paths), *size, channels), dtype=np.uint8)
+    shape = _shape(items, parallel(probe, items), section)
+    images = np.empty((len(items), *shape), dtype=np.uint8)
     resampling = RESAMPLING[section.interpolation]
 
     def place(row: int) -> None:
-        images[row] = decode(paths[row], channels, size, resampling, section.background)
+        images[row] = decode(items[row], shape[2], shape[:2], resampling, section.background)
 
-    parallel(place, range(len(paths)))
+    parallel(place, range(len(items)))
     return images
+
+
+def _decoded(paths: list[str], section: Image) -> Streamed:
+    # 16 bytes a file; objects would be ten times that.
+    stamps = np.empty((len(paths), len(Stamp._fields)), dtype=np.int64)
+
+    def probes() -> Iterator[Probe]:
+        for row, (found, stamp) in enumerate(each(_looked_at, paths)):
+            stamps[row] = stamp
+            yield found
+
+    shape = _shape(paths, probes(), section)
+    resampling = RESAMPLING[section.interpolation]
+
+    def read(rows: Integers) -> Array:
+        images = np.empty((len(rows), *shape), dtype=np.uint8)
+
+        def place(at: int) -> None:
+            row = int(rows[at])
+            path = Path(paths[row])
+            images[at] = decode(path, shape[2], shape[:2], resampling, section.background)
+            Stamp(*stamps[row].tolist()).require(path)
+
+        parallel(place, range(len(rows)))
+        return images
+
+    def fingerprint() -> str:
+        digest = hashlib.sha256(repr((shape, section.model_dump_json())).encode())
+        for path in paths:
+            digest.update(f"|{path}".encode(errors="surrogateescape"))
+        digest.update(stamps.data)
+        return digest.hexdigest()
+
+    return Streamed(read, (len(paths), *shape), np.dtype(np.uint8), fingerprint)
+
+
+def _shape(
+    names: Sequence[object], probes: Iterable[Probe], section: Image
+) -> tuple[int, int, int]:
+    """Return (height, width, channels) of all images, looking at each."""
+    size, grey = section.size, True
+    for row, found in enumerate(probes):
+        grey = grey and _grey(found, section)
+        size = size or found.size
+        if section.size is None and found.size != size:
+            raise DataError(
+                f"{names[row]} is {found.size[0]}×{found.size[1]}, but {names[0]} is "
+                f"{size[0]}×{size[1]} (height×width); set data.image.size to resize all "
+                "images to one size"
+            )
+    assert size is not None  # there is an example, so an image has been looked at
+    return (*size, section.channels or (1 if grey else 3))
+
+
+def _looked_at(path: str) -> tuple[Probe, Stamp]:
+    stamp = Stamp.of(path)
+    return probe(Path(path)), stamp
 
 
 def _grey(found: Probe, section: Image) -> bool:

@@ -5,6 +5,10 @@ that it is, each array's header first, so that a type, shape or size that cannot
 refused before memory is taken for it. Validation rows of the file join the training rows, because
 the spec's split draws its own.
 
+Examples that are too large for the memory (``data.memory``) stay in the file, uncompressed, and are
+read row by row. The checksum over all of them is then not looked at: it would take a pass over the
+whole file before the first step.
+
 Arrays:
     x                uint8 or float [N, H, W, channels] or [N, H, W]: images, uint8 as 0 … 255,
                      floats as 0 … 1; any number [N, features]: a table
@@ -17,8 +21,9 @@ Arrays:
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +31,10 @@ import numpy.typing as npt
 from paribus.architectures import Objective
 from paribus.data.checks import rows_text
 from paribus.data.dataset import Array, Integers
+from paribus.data.memory import streams
 from paribus.data.source import Source, reader, require_objective
 from paribus.data.sources.archive import Archive
+from paribus.data.streamed import Examples, joined
 from paribus.errors import DataError, SpecError, nearest
 
 if TYPE_CHECKING:
@@ -38,7 +45,7 @@ MAXIMUM_CLASSES = 1 << 16
 
 
 def find(section: Data, objective: Objective) -> Source:
-    """Return the file's examples, as they are stored."""
+    """Return the file's examples, as they are stored; read when they are needed if too large."""
     require_objective(section.source, objective, "classification", "regression")
     numeric = objective == "regression"
     if section.path is None:
@@ -57,8 +64,7 @@ def find(section: Data, objective: Objective) -> Source:
         names = _names(archive, key, count)
         if numeric and len(names) != count:
             raise DataError(f"{path}: has {len(names)} output_names, and y has {count} outputs")
-        parts = [archive.read(f"x{suffix}") for suffix in suffixes]
-        x = _examples(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        x = _x(archive, suffixes, section)
     given_test = None
     if suffixes[-1] == "_test":
         given_test = np.arange(len(y) - len(ys[-1]), len(y), dtype=np.int64)
@@ -122,6 +128,17 @@ def _check_shapes(archive: Archive, suffixes: list[str], numeric: bool) -> None:
                 f"{where} and dtype {dtype}, but x{suffixes[0]} has shape {list(first_shape)} and "
                 f"dtype {first_type}; examples of all parts must be alike"
             )
+
+
+def _x(archive: Archive, suffixes: list[str], section: Data) -> Examples:
+    keys = [f"x{suffix}" for suffix in suffixes]
+    headers = [archive.header(key) for key in keys]
+    size = sum(prod(shape) * _kept(shape, dtype).itemsize for shape, dtype in headers)
+    if streams(section.memory, size):
+        stored = joined([archive.stored(key).streamed() for key in keys])
+        return stored.mapped(_examples, "npz")
+    parts = [archive.read(key) for key in keys]
+    return _examples(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
 
 def _labels(archive: Archive, key: str) -> Integers:
@@ -196,12 +213,16 @@ def _groups(archive: Archive, key: str, suffixes: list[str], ys: list[Array]) ->
 
 def _examples(x: Array) -> Array:
     """Return images with a channel axis and tables in a float type, in the machine's byte order."""
-    if x.ndim == 3:
-        x = x[..., np.newaxis]
-    if x.ndim == 4 and x.dtype == np.uint8:
-        return x
+    kept = _kept(x.shape, x.dtype)
+    return np.ascontiguousarray(x[..., np.newaxis] if x.ndim == 3 else x, dtype=kept)
+
+
+def _kept(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type of the examples that an array of this shape and type becomes."""
+    if len(shape) > 2 and dtype == np.uint8:
+        return dtype
     # Small whole numbers, half and single precision are exact in float32; the rest need float64.
-    exact = np.result_type(x.dtype, np.float32) if x.dtype.kind != "b" else np.dtype(np.float32)
+    exact = np.result_type(dtype, np.float32) if dtype.kind != "b" else np.dtype(np.float32)
     if exact.itemsize > 8:
-        raise DataError(f"x has dtype {x.dtype}; allowed: up to float64")
-    return np.ascontiguousarray(x, dtype=exact.newbyteorder("="))
+        raise DataError(f"x has dtype {dtype}; allowed: up to float64")
+    return exact.newbyteorder("=")
