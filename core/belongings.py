@@ -66,13 +66,15 @@ def _image(model: Mapping[str, Any]) -> ImageProcessing | None:
         return values * channels if len(values) == 1 else values
 
     scale, shift = each(preprocess["scale"]), each(preprocess["shift"])
+    covers = model.get("fit") == "cover"
     # value · scale − shift in stored units is (value / white − mean) / std.
     return ImageProcessing(
-        resize=(height, width),
+        resize=height if covers else (height, width),
         crop=tuple(preprocess["crop"] or (height, width)),
         interpolation=model["interpolation"],
         mean=tuple(b / (a * white) for a, b in zip(scale, shift, strict=True)),
         std=tuple(1 / (a * white) for a in scale),
+        half="even" if covers else "down",
     )
 
 

@@ -21,6 +21,7 @@ from paribus.checkpoints.folder import Folder
 from paribus.checkpoints.hub import located
 from paribus.checkpoints.processing import image_processing
 from paribus.checkpoints.sentences import pooling
+from paribus.data.resize import Fit
 from paribus.errors import SpecError, WeightsError, nearest
 from paribus.runfolder import RESULT
 
@@ -173,7 +174,8 @@ def _run(folder: Folder) -> Pretrained:
         stored.integer("classes"),
         stored.integers("input_shape"),
         _stored_image(stored),
-        class_names=tuple(stored.texts("class_names")),
+        folder.file(TOKENIZER) if folder.has(TOKENIZER) else None,
+        tuple(stored.texts("class_names")),
     )
 
 
@@ -191,12 +193,13 @@ def _stored_image(stored: Fields) -> ImageProcessing | None:
     white = stored.number("value_range")
     if white <= 0:
         raise stored.wrong("value_range", "a number above 0")
-    known = {name: name for name in get_args(Interpolation)}
+    known, fits = ({n: n for n in get_args(names)} for names in (Interpolation, Fit))
     checked = {
         "class_names": (),
         "stored_shape": shape,
         "value_range": white,
         "interpolation": stored.only("interpolation", known, None),
+        "fit": stored.only("fit", fits, "stretch"),
         "preprocess": {"scale": list(scale), "shift": list(shift), "crop": crop or None},
     }
     return of_run(checked).image

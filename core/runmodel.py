@@ -49,7 +49,8 @@ def describe_model(model: Model, examples: Dataset) -> dict[str, Any]:
         return found | {"columns": list(section.text.columns)}
     if examples.stored_size is not None:
         image = section.image
-        found |= {"interpolation": image.interpolation, "background": list(image.background)}
+        found |= {"interpolation": image.interpolation, "background": list(image.background),
+                  "fit": image.fit}  # fmt: skip
     return found
 
 
@@ -135,7 +136,12 @@ class StoredModel:
         height, width, channels = self.values["stored_shape"]
         red, green, blue = self.values["background"]
         x = pictures.fitted(
-            paths, (height, width), channels, self.values["interpolation"], (red, green, blue)
+            paths,
+            (height, width),
+            channels,
+            self.values["interpolation"],
+            (red, green, blue),
+            self.values.get("fit", "stretch"),
         )
         white = float(self.values["value_range"])
         return x if white == 255 else x * (white / 255)

@@ -22,12 +22,11 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps
 
 from paribus.data.encoded import Encoded, opened
+from paribus.data.resize import MAXIMUM_PIXELS, Fit, resized
 from paribus.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".pbm"})
-# Pillow's own default limit; fixed here so that a global setting cannot lift it.
-MAXIMUM_PIXELS = 89_478_485
 
 # Cameras append further pictures (depth, brightness) to a JPEG; Pillow then calls it MPO. The
 # first one is the photograph.
@@ -77,11 +76,13 @@ def decode(
     size: tuple[int, int] | None,
     resampling: Image.Resampling,
     background: Colour,
+    fit: Fit = "stretch",
 ) -> npt.NDArray[np.uint8]:
-    """Read an image as uint8 [height, width, channels], resized to ``size`` (height, width).
+    """Read an image as uint8 [height, width, channels], at ``size`` (height, width).
 
     An image of that size already is not touched. ``channels`` is 1 (grey: ITU-R 601 luma) or 3
-    (RGB); ``background`` (red, green, blue; 0 … 255) is behind transparent pixels.
+    (RGB); ``background`` (red, green, blue; 0 … 255) is behind transparent pixels; ``fit`` is of
+    ``resize.resized``.
 
     Raises:
         DataError: unreadable, truncated, of another format, animated, or too large.
@@ -95,8 +96,8 @@ def decode(
             plain = plain.convert("RGB")
         if channels == 1:
             plain = plain.convert("L")
-        if size is not None and plain.size != (size[1], size[0]):
-            plain = plain.resize((size[1], size[0]), resampling)
+        if size is not None:
+            plain = resized(plain, size, fit, resampling, path)
         return np.asarray(plain, dtype=np.uint8).reshape(plain.height, plain.width, channels)
 
 

@@ -13,18 +13,14 @@ import numpy as np
 from PIL import Image
 
 from paribus.data.dataset import Array
+from paribus.data.resize import RESAMPLING
+from paribus.data.resize import resized as resize
 from paribus.data.streamed import Streamed
 from paribus.errors import DataError, SpecError
 
 if TYPE_CHECKING:
     from paribus.spec.data import Image as Section
 
-RESAMPLING = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 # ITU-R 601 luma in 16-bit fixed point: what Pillow uses to turn RGB into grey.
 _LUMA = np.array([19595, 38470, 7471], dtype=np.uint32)
 
@@ -91,7 +87,8 @@ def _resized(x: Array, section: Section, value_range: float) -> Array:
     for i in range(len(x)):
         for channel in range(x.shape[3]):
             plane = Image.fromarray(np.ascontiguousarray(x[i, :, :, channel]))
-            resized[i, :, :, channel] = np.asarray(plane.resize((width, height), resampling))
+            changed = resize(plane, section.size, section.fit, resampling)
+            resized[i, :, :, channel] = np.asarray(changed)
     if x.dtype == np.uint8 and value_range < 255:
         # Cubic and Lanczos overshoot; Pillow only stops at 255.
         np.minimum(resized, np.uint8(value_range), out=resized)

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from paribus.belongings import ImageProcessing
-from paribus.data.decode import MAXIMUM_PIXELS, SUFFIXES, WHITE, Colour, decode, probe
-from paribus.data.images import RESAMPLING
+from paribus.data.decode import SUFFIXES, WHITE, Colour, decode, probe
 from paribus.data.parallel import parallel
+from paribus.data.resize import RESAMPLING, Fit, corner, shorter_side
 from paribus.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
@@ -49,10 +49,12 @@ def fitted(
     channels: int,
     interpolation: Interpolation,
     background: Colour,
+    fit: Fit = "stretch",
 ) -> Pixels:
-    """Return images uint8 [N, height, width, channels], each resized to ``size``.
+    """Return images uint8 [N, height, width, channels], each at ``size``.
 
-    ``background`` (red, green, blue) is behind transparent pixels.
+    ``background`` (red, green, blue) is behind transparent pixels; ``fit`` is of
+    ``resize.resized``.
 
     Raises:
         DataError: a file cannot be decoded.
@@ -60,7 +62,7 @@ def fitted(
     resampling = RESAMPLING[interpolation]
 
     def read(path: Path) -> Pixels:
-        return decode(path, channels, size, resampling, background)
+        return decode(path, channels, size, resampling, background, fit)
 
     return np.stack(parallel(read, paths))
 
@@ -94,18 +96,9 @@ def _resized(size: tuple[int, int], resize: int | tuple[int, int], path: Path) -
     """Return (width, height) of a picture of ``size`` (width, height) once it is resized."""
     if isinstance(resize, tuple):
         return resize[1], resize[0]
-    width, height = size
-    short = min(width, height)
-    found = (resize * width // short, resize * height // short)
-    if found[0] * found[1] > MAXIMUM_PIXELS:
-        raise DataError(
-            f"{path}: {width}×{height} would become {found[0]}×{found[1]} with its shorter side at "
-            f"{resize}; crop it first"
-        )
-    return found
+    return shorter_side(size, resize, path)
 
 
 def _corner(side: int, crop: int, wanted: ImageProcessing) -> int:
     """Return where the window of the centre begins."""
-    # Python rounds a half to the even side, and so does torchvision, which is written in it.
-    return round((side - crop) / 2) if wanted.half == "even" else (side - crop) // 2
+    return corner(side, crop) if wanted.half == "even" else (side - crop) // 2

@@ -59,6 +59,15 @@ class Image(Section):
         default="error", description="skip: leave out files that cannot be decoded, and count them."
     )
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.fit == "cover" and (self.size is None or self.size[0] != self.size[1]):
+            raise ValueError(
+                f"fit = 'cover' needs a square size, not {self.size and list(self.size)}; set size "
+                "= [n, n], or fit = 'stretch'"
+            )
+        return self
+
 
 class MeanStd(Section):
     """Explicit normalisation, per channel, in units where the largest stored value is 1."""

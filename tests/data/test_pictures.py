@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from photographs import CAT, CHINA, COFFEE
 from PIL import Image
 
-from paribus.architectures.published import TORCHVISION
+from paribus.architectures.published import PUBLISHED, TORCHVISION
 from paribus.data import pictures
-from paribus.errors import DataError
+from paribus.errors import DataError, SpecError
+from paribus.spec import load
 
 
 @pytest.mark.parametrize(("width", "left"), [(259, 18), (257, 16), (256, 16), (300, 38)])
@@ -42,3 +44,19 @@ def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None
     Image.new("L", (1, 5000)).save(tmp_path / "thin.png")
     with pytest.raises(DataError, match=r"thin\.png: 1×5000 would become 256×1280000"):
         pictures.published([tmp_path / "thin.png"], TORCHVISION)
+
+
+@pytest.mark.parametrize("photograph", [CAT, COFFEE, CHINA], ids=lambda path: path.stem)
+def test_a_run_that_covers_sees_what_published_weights_see(photograph: Path) -> None:
+    """The centre of the centre: 256×256 are stored, and 224×224 of them are the input."""
+    (stored,) = pictures.fitted([photograph], (256, 256), 3, "bilinear", (255, 255, 255), "cover")
+    (expected,) = pictures.published([photograph], PUBLISHED["mobilenet_v2"])
+    assert (stored[16:240, 16:240] == expected).all()
+    (stretched,) = pictures.fitted([photograph], (256, 256), 3, "bilinear", (255, 255, 255))
+    assert (stretched != stored).any()
+
+
+def test_what_covers_needs_a_square() -> None:
+    for image in ({"fit": "cover"}, {"fit": "cover", "size": [8, 9]}):
+        with pytest.raises(SpecError, match="needs a square size"):
+            load({"data": {"image": image}})

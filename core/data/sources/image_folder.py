@@ -30,8 +30,8 @@ from paribus.architectures import Objective
 from paribus.data.dataset import Array, Integers
 from paribus.data.decode import FORMATS, SUFFIXES, WHITE, Probe, decode, probe
 from paribus.data.encoded import Encoded
-from paribus.data.images import RESAMPLING
 from paribus.data.parallel import each, parallel
+from paribus.data.resize import RESAMPLING
 from paribus.data.source import Source, require_objective
 from paribus.data.streamed import Stamp, Streamed
 from paribus.errors import DataError, SpecError
@@ -226,7 +226,9 @@ def decoded(items: Sequence[Encoded], section: Image) -> Array:
     resampling = RESAMPLING[section.interpolation]
 
     def place(row: int) -> None:
-        images[row] = decode(items[row], shape[2], shape[:2], resampling, section.background)
+        images[row] = decode(
+            items[row], shape[2], shape[:2], resampling, section.background, section.fit
+        )
 
     parallel(place, range(len(items)))
     return images
@@ -250,7 +252,9 @@ def _decoded(paths: list[str], section: Image) -> Streamed:
         def place(at: int) -> None:
             row = int(rows[at])
             path = Path(paths[row])
-            images[at] = decode(path, shape[2], shape[:2], resampling, section.background)
+            images[at] = decode(
+                path, shape[2], shape[:2], resampling, section.background, section.fit
+            )
             Stamp(*stamps[row].tolist()).require(path)
 
         parallel(place, range(len(rows)))
