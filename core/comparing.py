@@ -191,7 +191,9 @@ def _differences(reference: Result, other: Result) -> dict[str, Any]:
     relative = [abs(ours[key] - theirs[key]) / max(abs(ours[key]), 1e-300) for key in shared]
     a, b = _figures(reference.metrics), _figures(other.metrics)
     examples = (reference.test or {}).get("examples", 0)
-    tested = a["test_accuracy"] is not None and b["test_accuracy"] is not None
+    # Of language models it is a share of tokens, not of examples.
+    rows = "perplexity" not in (reference.test or {})
+    tested = rows and a["test_accuracy"] is not None and b["test_accuracy"] is not None
     apart = round(abs(a["test_accuracy"] - b["test_accuracy"]) * examples) if tested else None
     return {
         "steps_compared": len(shared),

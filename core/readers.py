@@ -117,8 +117,7 @@ class Texts(Reader):
         """Read files (.txt one text, tables one a row), and anything else as the text itself."""
         from paribus.data import passages
 
-        files = (passages.PLAIN, *passages.TABLES)
-        paths = [Path(text) for text in given if text.lower().endswith(files)]
+        paths = [Path(text) for text in given if _is_file(text)]
         passages.require(paths, self._columns)
         if len(self._columns) > 1 and len(paths) < len(given):
             raise DataError(
@@ -128,7 +127,7 @@ class Texts(Reader):
         names: list[str] = []
         texts: list[Any] = []
         for text in given:
-            if text.lower().endswith(files):
+            if _is_file(text):
                 found = passages.from_files([Path(text)], self._columns)
                 names += found.names
                 texts += found.texts
@@ -166,6 +165,18 @@ def shortened(preprocess: Preprocess, examples: Examples) -> Preprocess:
     longest = int((numbers >= 0).sum(axis=1).max(initial=1))
     length = min(preprocess.length, -(-longest // STEP) * STEP)
     return replace(preprocess, length=length)
+
+
+def _is_file(text: str) -> bool:
+    """Whether a text is the name of a file: by how it ends, or because there is one."""
+    from paribus.data import passages
+
+    if text.lower().endswith((passages.PLAIN, *passages.TABLES)):
+        return True
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # longer than any name
+        return False
 
 
 def _fits(text: Any, pairs: bool) -> bool:

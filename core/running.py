@@ -115,14 +115,14 @@ def run(
 
 def _refuse_own_weights(spec: Spec, out: Path) -> None:
     """Refuse to replace a run by one that starts from its weights, before they are gone."""
-    for step in ("pretrain", "finetune"):
-        for source in (spec.recipe(step).weights, spec.checkpoint or "drawn"):
-            given = Path(source).resolve()
-            if source not in WORDS and out.resolve() in (given, given.parent):
-                raise SpecError(
-                    f"{source!r}, which {step} starts from, is in the run folder {out}, which "
-                    "--overwrite would empty first; choose another --out"
-                )
+    named = {f"{step}.weights": spec.recipe(step).weights for step in TRAINING_STEPS}
+    for key, source in (named | {"checkpoint": spec.checkpoint or "drawn"}).items():
+        given = Path(source).resolve()
+        if source not in WORDS and out.resolve() in (given, given.parent):
+            raise SpecError(
+                f"{key} = {source!r} is in the run folder {out}, which --overwrite would empty "
+                "first; choose another --out"
+            )
 
 
 def _run_steps(experiment: Experiment, folder: RunFolder, result: dict[str, Any]) -> None:

@@ -83,9 +83,10 @@ def test_a_machine_without_frameworks_exports_the_same_predictions(
     words = ("export", trained.folder, "--to", "onnx", "out")
     done = process(*words, cwd=tmp_path, environment=environment)
     assert done.code == 0, done.err
-    assert done.out.splitlines() == ["wrote out/model.onnx"]
+    written = ("classes.txt", "model.onnx", "preprocessing.json")
+    assert done.out.splitlines() == [f"wrote out/{name}" for name in written]
     path = tmp_path / "out" / "model.onnx"
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert sorted(file.name for file in path.parent.iterdir()) == sorted(written)
     known = _metadata(path)
     assert known["class_names"] == ["0", "1", "2"]
     # The centre of the examples, and of pictures of them, in which white is 255 and not 16.

@@ -150,7 +150,7 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (*PUBLISHED_WEIGHTS, "--resize", "100", str(CAT)),
         ("resize = 100", "allowed: 224 or more"),
     ),
-    "no files": (("run",), ("nothing to predict", "image files after the run run")),
+    "no files": (("run",), ("nothing to predict", "files or texts after the run run")),
     "no backend": (
         (*PUBLISHED_WEIGHTS, "--backend", "tourch", str(CAT)),
         ("unknown backend 'tourch'", "Did you mean 'torch'?"),
@@ -203,7 +203,7 @@ def test_what_a_folder_cannot_do_is_said(published: Path, tmp_path: Path, worker
     bare = tmp_path / "bare"
     bare.mkdir()
     shutil.copy(published / "resnet" / "config.json", bare)
-    refused(said(published / "gpt2"), 2, "is a gpt2 and reads texts")
+    refused(said(published / "gpt2"), 2, "has no tokenizer; expected tokenizer.json")
     refused(said(bare), 2, "does not say how pictures become its inputs")
     refused(said(MOBILENET), 2, "does not say what it is; name its architecture: resnet18")
     refused(

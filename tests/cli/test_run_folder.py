@@ -150,7 +150,15 @@ def test_the_result_is_plain_json(torch: Run) -> None:
 def test_the_table_shows_every_step(torch: Run) -> None:
     """Standard output is no terminal here, and no word of the table is cut off for that."""
     said = torch.done.said
-    for word in ("pretrain", "select", "optimize", "finetune", "accuracy", "← chosen", "of 18"):
+    for word in (
+        "pretrain",
+        "select",
+        "optimize",
+        "finetune",
+        "accuracy",
+        "← chosen",
+        "examples │ 18",
+    ):
         assert word in said
     assert "…" not in said
     assert str(torch.folder) in torch.done.out
