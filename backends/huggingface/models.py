@@ -15,6 +15,7 @@ import transformers
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.models.bert.modeling_bert import BertEmbeddings
+from transformers.utils import logging
 
 from paribus.architectures import Network
 from paribus.backends.huggingface import belongings as with_belongings
@@ -59,6 +60,12 @@ def _prepare(module: nn.Module) -> None:
 
 def _save(module: nn.Module, folder: Path, belongings: Belongings) -> Path:
     assert isinstance(module, PreTrainedModel)
-    with_belongings.save(module, folder, belongings)
-    module.save_pretrained(folder)
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with_belongings.save(module, folder, belongings)
+        module.save_pretrained(folder)
+    finally:
+        if bars:
+            logging.enable_progress_bar()
     return folder

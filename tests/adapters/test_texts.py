@@ -178,3 +178,56 @@ def test_label_smoothing_is_the_published_one(lab: Lab) -> None:
     expected = reference.row_losses(network, outputs, y[rows], smoothing=0.1).mean()
     loss, _ = session.gradients(session.put(x, y), plan)
     assert loss == pytest.approx(expected, rel=CLOSE)
+
+
+PUBLISHED = {
+    "bert": build("bert", {"vocabulary": 30522}, (64,), 3),
+    "masked bert": build("bert", {"vocabulary": 30522}, (64,), 30522, "masked_lm"),
+    "gpt2": build("gpt2", {"vocabulary": 50257}, (64,), 3),
+    "causal gpt2": build("gpt2", {"vocabulary": 50257}, (64,), 50257, "causal_lm"),
+}
+SIZES = {"vocabulary": 8192, "positions": 128, "layers": 4, "heads": 4, "hidden": 256,
+         "intermediate": 1024}  # fmt: skip
+MEDIUM = {
+    "bert": build("bert", SIZES, (128,), 4),
+    "masked bert": build("bert", SIZES, (128,), 8192, "masked_lm"),
+    "causal gpt2": build("gpt2", SIZES, (128,), 8192, "causal_lm"),
+}
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_sizes_agree(labs: dict[str, Lab], name: str) -> None:
+    network = PUBLISHED[name]
+    tensors = cases.tensors(network)
+    x = cases.texts(network, 3)
+    plan = cases.eval_plan(3, 3, cases.scaling(network))
+    real = reference.preprocess(x, plan.preprocess) >= 0
+    outputs = []
+    for backend in (FIRST, *OTHERS):
+        with labs[backend].open(network, cases.task(network, "sgd")) as session:
+            session.import_weights(tensors)
+            found = session.predict(session.put(x, None), plan)
+            outputs.append(found[real] if found.ndim == 3 else found)
+    assert cases.distance(outputs[1], outputs[0]) <= 1e-10
+    assert cases.distance(outputs[2], outputs[0]) <= 1e-10
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", MEDIUM)
+def test_full_size_training_agrees(labs: dict[str, Lab], name: str) -> None:
+    network = MEDIUM[name]
+    x = cases.texts(network, 64)
+    rates = list(0.002 * (0.2 + np.sin(np.linspace(0, np.pi, 20))))
+    plan = cases.steps(network, cases.batches(20, 1, 8, 64), x, rule="adamw", rates=rates)
+    losses = []
+    for backend in (FIRST, *OTHERS):
+        with labs[backend].open(network, cases.task(network, "adamw")) as session:
+            session.import_weights(cases.tensors(network))
+            handle = session.put(x, _labels(network, x))
+            losses.append(session.train_steps(handle, plan).result().losses)
+    assert len(set(losses[0])) == 20
+    for other in (1, 2):
+        assert losses[other] == pytest.approx(losses[0], rel=1e-8)
