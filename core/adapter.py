@@ -172,6 +172,15 @@ class Session(Closing):
     def forward(self, handle: Any, plan: EvalPlan, *, training: bool) -> Array:
         """Return outputs as ``predict`` does, in either mode, and change nothing."""
 
+    def activations(self, handle: Any, plan: EvalPlan, *, training: bool) -> dict[str, Array]:
+        """Return what nodes compute for the real rows, by node name, and change nothing.
+
+        For finding where two backends part. Each is the output of a node in the network's layout
+        and order (images [rows, C, H, W]), batch by batch as ``forward`` computes it, nothing
+        dropped. What a backend cannot observe is absent; by default that is everything.
+        """
+        return {}
+
     @abstractmethod
     def native(self) -> Any:
         """Return the framework's own object with the current weights, for the user to keep."""

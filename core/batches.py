@@ -14,11 +14,12 @@ from functools import cached_property
 
 import numpy as np
 
-from paribus import draws
+from paribus import draws, noise
 from paribus.architectures import LANGUAGE
 from paribus.draws import Floats
 from paribus.errors import SpecError
 from paribus.inputs import Inputs
+from paribus.noise import Keys
 from paribus.optimizers import RULES
 from paribus.plan import Augmentation, Integers, TrainPlan
 from paribus.schedules import learning_rates
@@ -37,6 +38,7 @@ class Schedule:
         rows: int64 [n], rows of the dataset handle that train.
         seed, stream: what the order and the augmentation are drawn from.
         inputs: how rows become inputs and targets.
+        noisy: nodes of the network that drop values; each has a key in every step.
     """
 
     recipe: Recipe
@@ -45,6 +47,7 @@ class Schedule:
     seed: int
     stream: str
     inputs: Inputs
+    noisy: int = 0
 
     def __post_init__(self) -> None:
         if not self.sizes:
@@ -188,7 +191,14 @@ class Epoch:
             preprocess=inputs.preprocessing(width),
             augmentation=_at(self.augmentation, position),
             targets=targets,
+            noise=self._noise(first, K),
         )
+
+    def _noise(self, first: int, count: int) -> Keys | None:
+        schedule = self.schedule
+        if not schedule.noisy:
+            return None
+        return noise.keys(schedule.seed, schedule.stream, first, count, schedule.noisy)
 
     def _width(self, step: int) -> int | None:
         """Return the length that a step's texts are padded to."""

@@ -50,7 +50,7 @@ class Machine(Closing):
             Unsupported: the backend cannot honour it.
         """
         key = repr((network.architecture, network.parameters, network.input_shape, network.classes,
-                    task))  # fmt: skip
+                    network.objective, task))  # fmt: skip
         if key not in self._open:
             registry.check(self.backend, network, task, self.precision, self.device)
             while len(self._open) >= OPEN_SESSIONS:

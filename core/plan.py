@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paribus.draws import Floats
+from paribus.noise import Keys
 
 Integers = npt.NDArray[np.int64]
 Tokens = npt.NDArray[np.int32]
@@ -101,6 +102,8 @@ class TrainPlan:
         preprocess: applied to every row.
         augmentation: None where nothing is drawn; then a crop is taken from the centre.
         targets: for masked language modelling, else None.
+        noise: int32 [K, L, 2], each step's keys of the network's L ``noisy`` nodes, in their order
+            (``paribus.noise``); None: nothing is dropped, as in evaluation.
     """
 
     indices: Integers
@@ -110,6 +113,7 @@ class TrainPlan:
     preprocess: Preprocess = Preprocess()
     augmentation: Augmentation | None = None
     targets: Targets | None = None
+    noise: Keys | None = None
 
     @property
     def steps(self) -> int:

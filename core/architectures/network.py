@@ -55,6 +55,14 @@ text's end hold −1, are attended to by none, and reach no output:
     predicted_tokens  (x, TARGETS) → the tokens at the plan's predicted positions; all of them where
                      the plan has no targets
     shared_linear    vocabulary bias(0/1): x·Wᵀ [+ bias] with the tensor W of the node's ``shares``
+
+In training some values are dropped; which ones is computed from the plan's keys
+(``paribus.noise``), and in evaluation, or without keys, nothing is:
+
+    dropout          p: every value of the node is dropped by itself
+    stochastic_depth p: all of an example's values or none (size 1 an example)
+    attention, dot_product_attention  dropout, where it is given and above 0: of the shares after
+                     the softmax, [heads, queries, keys] values an example
 """
 
 from __future__ import annotations
@@ -147,6 +155,15 @@ class Network:
     def reads_tokens(self) -> bool:
         """Whether its input is a text's token numbers."""
         return any(node.op == "token_embedding" for node in self.nodes)
+
+    @cached_property
+    def noisy(self) -> tuple[str, ...]:
+        """Names of the nodes that drop values in training, in the order of a plan's keys."""
+        return tuple(
+            node.name
+            for node in self.nodes
+            if node.op in ("dropout", "stochastic_depth") or node.attributes.get("dropout", 0) > 0
+        )
 
     @cached_property
     def stages(self) -> tuple[str, ...]:

@@ -96,7 +96,9 @@ def fit(
     initial = initial_weights(spec, step, network, None if body is None else body.weights)
     session = experiment.machine.session(network, task)
     session.import_weights(initial.tensors)
-    schedule = Schedule(recipe, epochs or recipe.epochs, train_rows, spec.seed, stream, inputs)
+    schedule = Schedule(
+        recipe, epochs or recipe.epochs, train_rows, spec.seed, stream, inputs, len(network.noisy)
+    )
     work = Training(
         session,
         schedule,

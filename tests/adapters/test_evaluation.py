@@ -5,10 +5,9 @@ from __future__ import annotations
 import cases
 import numpy as np
 import pytest
-import reference
 from labs import Lab
 
-from paribus import weights
+from paribus import reference, weights
 from paribus.errors import DataError
 
 

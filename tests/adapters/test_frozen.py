@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import cases
 import pytest
-import reference
 from labs import Lab
 
-from paribus import weights
+from paribus import reference, weights
 from paribus.architectures import Network
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import cases
 import numpy as np
 import pytest
-import reference
 from labs import Lab
 
+from paribus import reference
 from paribus.architectures import Network, build
 from paribus.plan import TrainPlan
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import cases
 import numpy as np
 import pytest
-import reference
 from labs import Lab
 
+from paribus import reference
 from paribus.plan import Augmentation, Preprocess
 
 CROPPING = Preprocess(cases.SCALING.scale, cases.SCALING.shift, crop=(8, 8))

@@ -8,12 +8,11 @@ from pathlib import Path
 import cases
 import numpy as np
 import pytest
-import reference
 from command import Worker, python, refused
 from labs import Pool
 from photographs import CAT
 
-from paribus import weights
+from paribus import reference, weights
 from paribus.architectures import build, vgg
 from paribus.architectures.published import KERAS
 from paribus.errors import WeightsError

@@ -7,10 +7,9 @@ from functools import cache
 import cases
 import numpy as np
 import pytest
-import reference
 from labs import Lab
 
-from paribus import draws
+from paribus import draws, reference
 from paribus.architectures import Network
 
 NETWORKS = {

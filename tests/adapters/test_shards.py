@@ -8,9 +8,9 @@ from typing import Any
 import cases
 import numpy as np
 import pytest
-import reference
 from labs import Lab
 
+from paribus import reference
 from paribus.adapter import Session
 from paribus.architectures import Network
 from paribus.errors import Unsupported

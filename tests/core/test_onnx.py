@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-import reference
 
-from paribus import draws
+from paribus import draws, reference
 from paribus.architectures import ARCHITECTURES, INPUT, Initializer, Network, build
 from paribus.architectures.builder import Builder
 from paribus.belongings import Belongings, ImageProcessing

@@ -1,7 +1,8 @@
 """A network in float64 NumPy, written from the definitions: what every backend must agree with.
 
 It is slow and obvious on purpose. It shares no line with an adapter: convolution is a tensor
-product of windows, the mean and variance of BatchNorm are NumPy's.
+product of windows, the mean and variance of BatchNorm are NumPy's. Tests and the conformance suite
+compare adapters with it, and ``verify`` asks it what one changed definition would have given.
 """
 
 from __future__ import annotations
@@ -36,6 +37,22 @@ def forward(
     the names of BatchNorm nodes that run in evaluation mode whatever ``training`` says;
     ``positions`` [n, M] are what a masked language model predicts.
     """
+    values, statistics = trace(
+        network, tensors, x, training=training, frozen=frozen, positions=positions
+    )
+    return values[network.nodes[-1].name], statistics
+
+
+def trace(
+    network: Network,
+    tensors: Mapping[str, Array],
+    x: Array,
+    *,
+    training: bool = False,
+    frozen: Collection[str] = (),
+    positions: Array | None = None,
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return every node's output by name, and statistics; arguments as of ``forward``."""
     dtype = np.int64 if network.reads_tokens else np.float64
     values: dict[str, Any] = {INPUT: np.asarray(x, dtype=dtype), TARGETS: positions}
     statistics = {n: tensors[n] for n, t in network.tensors.items() if t.kind == "statistic"}
@@ -49,7 +66,7 @@ def forward(
             values[node.name] = inputs[0] @ tensors[node.shares].T + bias
         else:
             values[node.name] = OPERATIONS[node.op](node, tensors, *inputs)
-    return values[network.nodes[-1].name], statistics
+    return values, statistics
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:
@@ -249,11 +266,11 @@ def _mean_tokens(node: Node, tensors: Mapping[str, Array], x: Array, tokens: Arr
 
 def _last_token(node: Node, tensors: Mapping[str, Array], x: Array, tokens: Array) -> Array:
     lengths = (_numbers(tokens) >= 0).sum(axis=1)
-    return x[np.arange(len(x)), lengths - 1]
+    return np.asarray(x[np.arange(len(x)), lengths - 1])
 
 
 def _predicted(node: Node, tensors: Mapping[str, Array], x: Array, positions: Any) -> Array:
-    return x if positions is None else np.take_along_axis(x, positions[..., None], axis=1)
+    return x if positions is None else np.asarray(np.take_along_axis(x, positions[..., None], 1))
 
 
 OPERATIONS: Mapping[str, Any] = {
