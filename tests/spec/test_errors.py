@@ -50,6 +50,11 @@ def test_all_problems_are_listed_at_once() -> None:
         ({"data": 3}, "data = 3: allowed: a table with the keys source, path, label, classes"),
         ({"data": {"source": "digit"}}, "Did you mean 'digits'?"),
         ({"data": {"source": "npz"}}, "data: source = 'npz' needs a path"),
+        (
+            {"data": {"image": {"unreadable": "skip"}}},
+            "data: image.unreadable = 'skip' leaves out files of source = 'image_folder'; source = "
+            "'digits' has no files",
+        ),
         ({"data": {"image": {"size": [1]}}}, "data.image.size = [1]: allowed: a list of 2: a "),
         ({"data": {"image": {"size": [0, 1]}}}, "data.image.size[0] = 0: allowed: a whole number"),
         (
