@@ -50,14 +50,14 @@ class Dropped(torch.autograd.Function):
     """``x`` where it is kept, scaled; saves one byte a value for the way back."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kept: Tensor, factor: float) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, kept: Tensor, factor: float) -> Tensor:
         """Return x · kept · factor; ``kept`` uint8, broadcast to ``x``."""
         ctx.save_for_backward(kept)
         ctx.factor = factor
         return (x * kept).mul_(factor)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         """Return the same of the gradient."""
         (kept,) = ctx.saved_tensors
         return (gradient * kept).mul_(ctx.factor), None, None
@@ -82,6 +82,8 @@ class Noise:
         self._first = 0
         self._counters = torch.empty(0, dtype=torch.int32)
         self._noisy = network.noisy
+        device = next(module.parameters()).device
+        self._cuda = [device] if device.type == "cuda" else []
         self._places: list[tuple[nn.Module, str, float, str]] = []
         self._lend = model.lend
         self._undo: list[Callable[[], None]] = []
@@ -110,8 +112,8 @@ class Noise:
             if not self._native:
                 yield
                 return
-            cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-            with torch.random.fork_rng(cuda):
+            # The generators are the process's: they are put back as they were.
+            with torch.random.fork_rng(self._cuda):
                 one, two = self._keys[self._noisy[0]]
                 torch.manual_seed((one % WORD * WORD + two % WORD + first) % 2**63)
                 yield
@@ -174,7 +176,7 @@ class Noise:
         if self._native:
             return _skipped(x, p) if whole else F.dropout(x, p)
         kept = self._kept(self._keys[name], prod(shape[1:]), len(x), threshold(p), x.device)
-        dropped: Tensor = Dropped.apply(x, kept.view(shape), scale(p))  # type: ignore[no-untyped-call]
+        dropped: Tensor = Dropped.apply(x, kept.view(shape), scale(p))
         return dropped
 
     def _kept(

@@ -78,15 +78,15 @@ def lend(module: nn.Module, attention: Attention) -> Callable[[], None]:
     def forward(x: Tensor, *rest: Tensor, need_weights: bool = False) -> Any:
         projected = F.linear(x, module.in_proj_weight, module.in_proj_bias)
         cut = [
-            part.unflatten(-1, (module.num_heads, -1)).transpose(1, 2)
+            part.view(*part.shape[:2], module.num_heads, -1).transpose(1, 2)
             for part in projected.chunk(3, dim=-1)
         ]
-        attended = attention(*cut, None, False).transpose(1, 2).flatten(2)
+        attended = attention(cut[0], cut[1], cut[2], None, False).transpose(1, 2).flatten(2)
         found = module.out_proj(attended)
         return found if bare else (found, None)
 
     # An attribute of this one module, before the class's own.
-    module.forward = forward  # type: ignore[method-assign]
+    setattr(module, "forward", forward)  # noqa: B010 (its signature is not the class's)
     return lambda: delattr(module, "forward")
 
 

@@ -188,12 +188,15 @@ class Builder:
         inputs: tuple[str, ...],
         shape: Shape,
         shares: str = "",
+        dropout: float = 0.0,
         **attributes: float,
     ) -> None:
         if name in self._shapes:
             raise ValueError(f"two nodes are called {name!r}")
         if not self.stage:
             raise ValueError(f"{name!r} belongs to no stage")
+        if dropout:
+            attributes["dropout"] = dropout
         self._nodes.append(Node(name, op, inputs, self.stage, shape, attributes, shares))
         self._shapes[name] = shape
 

@@ -74,8 +74,7 @@ class TextBuilder(TokenBuilder):
         if width % heads:
             raise ValueError(f"{name}: {heads} heads do not divide a width of {width}")
         self._add(name, "dot_product_attention", (*sources, INPUT), (count, width), heads=heads,
-                  width=width, causal=int(causal),
-                  **({"dropout": dropout} if dropout else {}))  # fmt: skip
+                  width=width, causal=int(causal), dropout=dropout)  # fmt: skip
         return name
 
     def pooled(self, name: str, op: str, source: str) -> str:

@@ -53,8 +53,7 @@ class TokenBuilder(Builder):
         _, width = shape = self._sequence(source)
         if width % heads:
             raise ValueError(f"{name}: {heads} heads do not divide a width of {width}")
-        self._add(name, "attention", (source,), shape, width=width, heads=heads,
-                  **({"dropout": dropout} if dropout else {}))  # fmt: skip
+        self._add(name, "attention", (source,), shape, dropout=dropout, width=width, heads=heads)
         drawn = xavier_uniform(width, 3 * width)
         self._tensor(name, "in_proj_weight", (3 * width, width), "weight", drawn)
         self._tensor(name, "in_proj_bias", (3 * width,), "bias", zeros())
