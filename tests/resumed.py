@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from command import Run, Runner
 from experiments import FOUR, Tree, changed, small
+
+from paribus.runstate.store import MANIFEST
 
 # Where and how long: what may differ between a run of one leg and one of several.
 APART = {
@@ -80,10 +84,28 @@ def files_of(folder: Path) -> set[str]:
 
 
 def apart(one: Run, other: Run) -> float:
-    """Return the largest difference of final weights, of the largest weight of the same tensor."""
+    """Return the largest difference of final weights, of the largest weight of the same tensor.
+
+    The biases of attention's keys are left out: they add the same to all scores of a query, which
+    changes no softmax, so what they learn is nothing but rounding.
+    """
     ours, theirs = one.tensors(), other.tensors()
     assert set(ours) == set(theirs)
     return max(
         float(np.abs(ours[name] - theirs[name]).max() / np.abs(theirs[name]).max())
         for name in theirs
+        if not name.endswith("attention.self.key.bias")
     )
+
+
+def forged(checkpoint: Path, **files: bytes) -> None:
+    """Write other files into a checkpoint (``state_json`` is state.json), and make hashes fit."""
+    for name, content in files.items():
+        (checkpoint / name.replace("_", ".")).write_bytes(content)
+    listed = {
+        path.name: {"sha256": sha256(path.read_bytes()).hexdigest(), "size": path.stat().st_size}
+        for path in checkpoint.iterdir()
+        if path.name != MANIFEST
+    }
+    text = json.dumps({"files": listed, "format": 1}, sort_keys=True, separators=(",", ":"))
+    (checkpoint / MANIFEST).write_text(text + "\n")
