@@ -54,16 +54,12 @@ def test_stopped_anywhere_again_and_again(
     same(legs(module_run, tree, [("torch", n) for n in stops], "torch", out), whole)
 
 
-def test_stopped_in_every_step(module_run: Runner, whole: Run) -> None:
-    """The first training of each step, half done, and the last one."""
-    first: dict[str, int] = {}
-    rows = whole.rows(split="train")
-    for number, row in enumerate(rows, start=1):
-        first.setdefault(row["step"], number)
-    assert list(first) == ["pretrain", "select", "optimize", "finetune"]
-    places = [*first.values(), len(rows)]
-    stops = [later - earlier for earlier, later in zip([0, *places], places, strict=False)]
-    same(legs(module_run, ALL, [("torch", n) for n in stops], "torch", "each"), whole)
+def test_stopped_after_each_step(module_run: Runner, whole: Run) -> None:
+    """As many legs as optimizer steps: every counter, pruner and choice is carried along."""
+    steps = whole.result["optimizer_steps"]
+    found = legs(module_run, ALL, [("torch", 1)] * (steps - 1), "torch", "each")
+    assert len(found.result["legs"]) == steps
+    same(found, whole)
 
 
 def test_a_search_over_folds_with_trials_that_diverge(module_run: Runner) -> None:
@@ -84,6 +80,24 @@ def test_a_search_over_folds_with_trials_that_diverge(module_run: Runner) -> Non
     steps = once.result["optimizer_steps"]
     for stop in (3, steps // 2, steps - 1):
         same(legs(module_run, tree, [("torch", stop)], "torch", f"grid{stop}"), once)
+
+
+def test_a_pruner_knows_the_epochs_of_a_trial_that_was_stopped_in(module_run: Runner) -> None:
+    """Each trial's first epoch is a little better than the one's before, and far from its last.
+
+    So none is pruned, unless later epochs of the second trial pass for its first one.
+    """
+    tree = changed(
+        ALL,
+        steps=["optimize"],
+        backend="torch",
+        optimize__epochs=6,
+        optimize__search={"finetune.optimizer.learning_rate": [0.02, 0.022, 0.024]},
+        optimize__sampler="grid",
+    )
+    once = module_run(tree, out="rates")
+    assert [t["state"] for t in once.steps["optimize"]["trials"]] == ["complete"] * 3
+    same(legs(module_run, tree, [("torch", 19)], "torch", "rates-legs"), once)
 
 
 @pytest.mark.parametrize("name", ["masked", "pairs"])
