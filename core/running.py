@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
-import sys
 from collections.abc import Callable, Sequence
 from math import isfinite
 from pathlib import Path
@@ -12,9 +10,8 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from paribus import registry, weights
-from paribus.adapter import Backend
-from paribus.errors import NonFiniteLoss, ParibusError, RunFolderError, SpecError
+from paribus import registry, status, weights
+from paribus.errors import NonFiniteLoss, RunFolderError, SpecError
 from paribus.feeding import Feed
 from paribus.keeping import Stopped
 from paribus.machine import Machine
@@ -23,8 +20,8 @@ from paribus.result import Result, open_model
 from paribus.runfolder import PRETRAINED, SPEC, TOKENIZER, WEIGHTS, RunFolder
 from paribus.runmodel import describe_model
 from paribus.runstate.interruption import Interruption
-from paribus.runstate.keeper import Keeper, Ledger
-from paribus.runstate.legs import CurrentLeg, described, versions
+from paribus.runstate.keeper import Keeper
+from paribus.runstate.legs import CurrentLeg, Ledger
 from paribus.runstate.opening import Opened, command, experiment_tree, sources
 from paribus.spec import absolute, dumps
 from paribus.spec.paths import WORDS
@@ -107,7 +104,7 @@ def run(
             else RunFolder.create(target, overwrite=overwrite)
         )
     folder.write(SPEC, dumps(spec))
-    result = _header(spec, descriptor)
+    result = status.header(spec, descriptor)
     skipped = examples.skipped
     result["data"] = {
         "streamed": examples.streamed,
@@ -118,7 +115,7 @@ def run(
     keeper: Keeper | None = None
 
     def tell(ending: dict[str, Any]) -> None:
-        _tell(folder, result | (keeper.summary() if keeper else {}) | ending)
+        status.tell(folder, result | (keeper.summary() if keeper else {}) | ending)
 
     try:
         with (
@@ -142,7 +139,7 @@ def run(
         tell({"status": "stopped"})
         return Result(folder.path)
     except BaseException as error:
-        tell(_failure(error))
+        tell(status.failure(error))
         if keeper is not None and keeper.store.numbers:
             error.add_note(f"go on with: {command(folder.path)}")
         raise
@@ -247,40 +244,6 @@ def _save(path: Path, model: Model) -> None:
         raise RunFolderError(
             f"{path} cannot be written: {error}; make room, or choose another place with --out"
         ) from error
-
-
-def _header(spec: Spec, backend: Backend) -> dict[str, Any]:
-    return {
-        "name": spec.name,
-        "status": "running",
-        "backend": backend.name,
-        "device": spec.device,
-        "precision": spec.precision,
-        "numerics": spec.numerics,
-        "seed": spec.seed,
-        "versions": versions(backend),
-        "machine": described(),
-        "steps": {},
-    }
-
-
-def _failure(error: BaseException) -> dict[str, Any]:
-    if isinstance(error, KeyboardInterrupt | SystemExit):
-        return {"status": "interrupted"}
-    kind = type(error).__name__
-    return {"status": "failed", "error": {"kind": kind, "message": str(error)}}
-
-
-def _tell(folder: RunFolder, result: dict[str, Any]) -> None:
-    # ru_maxrss is in KiB on Linux and in bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    try:
-        folder.write_result(result | {"peak_memory_bytes": peak})
-    except ParibusError:
-        # The run's own error is on its way to the user; a folder that has gone must not hide it.
-        if result["status"] == "complete":
-            raise
 
 
 __all__ = ["STEPS", "run", "test"]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from paribus.errors import NonFiniteLoss, RunError
+from paribus.errors import NonFiniteLoss, RunError, RunFolderError
+from paribus.metrics import Evaluation
 from paribus.runstate.records import Finished, Identity, Judged, evaluation
-from paribus.stepping import AfterEpoch
+from paribus.stepping import AfterEpoch, silent
 
 
 class Journal:
@@ -43,6 +44,23 @@ class Journal:
         self.entries.append(entry)
 
 
+class Listener:
+    """An ``after_epoch`` that remembers whether it raised; nobody may listen at all."""
+
+    def __init__(self, inner: AfterEpoch) -> None:
+        self._inner = inner
+        self.listens = inner is not silent
+        self.raised = False
+
+    def __call__(self, epoch: int, validation: Evaluation | None) -> bool:
+        """Tell the inner one."""
+        try:
+            return self._inner(epoch, validation)
+        except Exception:
+            self.raised = True
+            raise
+
+
 def require_same(then: Identity, now: Identity) -> None:
     """Require that two trainings are the same one.
 
@@ -61,6 +79,25 @@ def require_same(then: Identity, now: Identity) -> None:
         "packages, and the files, that the run began with (result.json has the versions), or run "
         "it anew with --overwrite"
     )
+
+
+def require_metrics(
+    identity: Identity, metrics: Sequence[str], judged: Sequence[Judged | None]
+) -> None:
+    """Require that what a checkpoint says of evaluations has every metric that is asked for.
+
+    Raises:
+        RunFolderError: one is missing.
+    """
+    wanted = {name for name in metrics if name != "loss"}
+    missing = sorted(
+        {name for one in judged if one is not None for name in wanted - set(one.scores)}
+    )
+    if missing:
+        raise RunFolderError(
+            f"{identity.title}: the checkpoint lacks {', '.join(missing)} of an epoch; run it anew "
+            "with --overwrite"
+        )
 
 
 def tell_again(found: Finished, after_epoch: AfterEpoch) -> None:

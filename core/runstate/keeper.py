@@ -7,8 +7,7 @@ when a signal was heard, and where the run is to stop. Which step that is change
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from safetensors import SafetensorError
@@ -17,47 +16,31 @@ from paribus.adapter import Array, Session
 from paribus.errors import NonFiniteLoss, RunFolderError
 from paribus.keeping import Keeping, Stopped
 from paribus.loop import Trained, train
-from paribus.metrics import Evaluation
 from paribus.position import Position
 from paribus.runfolder import RunFolder
 from paribus.runstate import tensors
 from paribus.runstate.interruption import Interruption
-from paribus.runstate.journal import Journal, report, require_same, tell_again
-from paribus.runstate.legs import CurrentLeg
+from paribus.runstate.journal import (
+    Journal,
+    Listener,
+    report,
+    require_metrics,
+    require_same,
+    tell_again,
+)
+from paribus.runstate.legs import Ledger
 from paribus.runstate.records import (
     Finished,
     Identity,
     Judged,
-    Leg,
     Outcome,
     Place,
-    Source,
     State,
     UnderWay,
 )
 from paribus.runstate.store import Checkpoint, Store
 from paribus.spec.resuming import Checkpoints
-from paribus.stepping import AfterEpoch, Training, silent
-
-
-@dataclass
-class Ledger:
-    """What a state says of the run as a whole.
-
-    Attributes:
-        spec: the experiment's tree, without what may change on the way.
-        data: of the steps' examples.
-        legs: those before this one; leg: this one.
-    """
-
-    spec: Mapping[str, Any]
-    data: Mapping[str, Source]
-    legs: list[Leg]
-    leg: CurrentLeg
-
-    def upto(self, steps: int) -> list[Leg]:
-        """Return all legs of a run that has made ``steps`` optimizer steps."""
-        return [*self.legs, self.leg.upto(steps)]
+from paribus.stepping import AfterEpoch, Training
 
 
 class Keeper(Keeping):
@@ -92,24 +75,39 @@ class Keeper(Keeping):
         self._rest()
 
     def recall(
-        self, identity: Identity, shapes: Mapping[str, tuple[int, ...]], listener: AfterEpoch
+        self,
+        identity: Identity,
+        listener: AfterEpoch,
+        metrics: Sequence[str],
+        shapes: Mapping[str, tuple[int, ...]] | None,
     ) -> Trained | None:
         """Return a training that an earlier leg finished, or None; raise what ended it.
 
-        Its weights are empty where no later step needs them.
+        Args:
+            identity: which one it is.
+            listener: told its epochs again, where somebody listens.
+            metrics: what it was judged by.
+            shapes: of its weights by name; None where they are not needed, and then are empty.
 
         Raises:
             RunError: it is not the training that the earlier leg finished.
-            WeightsError: its weights do not fit ``shapes``.
+            RunFolderError, WeightsError: the checkpoint lacks its weights or metrics.
         """
         found = self._journal.recall(identity)
         if found is None:
             return None
+        judged = None if found.outcome is None else found.outcome.validation
+        require_metrics(identity, metrics, [judged, *found.validations])
         self.earlier_seconds += found.seconds
         tell_again(found, listener)
         assert found.outcome is not None  # complete, or an exception was raised
-        if found.model is None:
+        if shapes is None:
             return found.outcome.trained({})
+        if found.model is None:
+            raise RunFolderError(
+                f"{self.store.path} lacks the weights of {identity.title}; run it anew with "
+                "--overwrite"
+            )
         return found.outcome.trained(tensors.model(self.store.model(found.model), shapes))
 
     def train(self, identity: Identity, work: Training, *, lasting: bool) -> Trained:
@@ -122,7 +120,7 @@ class Keeper(Keeping):
         """
         self._current, work.keeping = identity, self
         self._go_on(identity, work)
-        listener = _Listener(work.after_epoch)
+        listener = Listener(work.after_epoch)
         work.after_epoch = listener
         at = work.position
 
@@ -191,6 +189,15 @@ class Keeper(Keeping):
         if begun is None or self._begun is None:
             return
         require_same(begun.identity, identity)
+        place, schedule = begun.place, work.schedule
+        judged = [*place.validations, *([] if place.kept is None else [place.kept[2]])]
+        require_metrics(identity, work.judge.metrics, judged)
+        reached = place.epoch <= schedule.epochs and place.start <= schedule.steps_per_epoch
+        if not reached or len(place.validations) != place.epoch - 1:
+            raise RunFolderError(
+                f"{self._begun.path}: epoch {place.epoch}, step {place.start} is no place in "
+                f"{identity.title}; run it anew with --overwrite"
+            )
         kept = tensors.restore(self._begun.path, begun.place, work)
         work.position = begun.place.position(kept)
         self.earlier_seconds += work.position.seconds
@@ -235,19 +242,3 @@ class Keeper(Keeping):
         cadence = self._cadence
         self._next = None if cadence.steps is None else self.steps + cadence.steps
         self._late = time.monotonic() + 60 * cadence.minutes if cadence.minutes else None
-
-
-class _Listener:
-    """An ``after_epoch`` that remembers whether it raised; nobody may listen at all."""
-
-    def __init__(self, inner: AfterEpoch) -> None:
-        self._inner = inner
-        self.listens = inner is not silent
-        self.raised = False
-
-    def __call__(self, epoch: int, validation: Evaluation | None) -> bool:
-        try:
-            return self._inner(epoch, validation)
-        except Exception:
-            self.raised = True
-            raise

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
+from typing import Any
 
 from paribus.adapter import Backend
 from paribus.machine import Machine
-from paribus.runstate.records import Leg
+from paribus.runstate.records import Leg, Source
 
 
 class CurrentLeg:
@@ -37,6 +40,26 @@ class CurrentLeg:
             seconds=time.perf_counter() - self._began,
             compile_seconds=machine.compile_seconds,
         )
+
+
+@dataclass
+class Ledger:
+    """What a state says of the run as a whole.
+
+    Attributes:
+        spec: the experiment's tree, without what may change on the way.
+        data: of the steps' examples.
+        legs: those before this one; leg: this one.
+    """
+
+    spec: Mapping[str, Any]
+    data: Mapping[str, Source]
+    legs: list[Leg]
+    leg: CurrentLeg
+
+    def upto(self, steps: int) -> list[Leg]:
+        """Return all legs of a run that has made ``steps`` optimizer steps."""
+        return [*self.legs, self.leg.upto(steps)]
 
 
 def described() -> str:

@@ -143,8 +143,10 @@ def experiment_tree(spec: Spec) -> Tree:
 
 def sources(spec: Spec, examples: Examples) -> dict[str, Source]:
     """Return what tells the examples of a spec's steps from others."""
-    found = {}
-    for step in dict.fromkeys("pretrain" if s == "pretrain" else "finetune" for s in spec.steps):
+    recipes = {"select": spec.select, "optimize": spec.optimize}
+    trained = [step if (s := recipes.get(step)) is None else s.step for step in spec.steps]
+    found: dict[str, Source] = {}
+    for step in dict.fromkeys(trained):
         dataset = examples.dataset(step_data(spec, step))
         found[step] = Source(fingerprint=dataset.fingerprint, examples=len(dataset))
     return found

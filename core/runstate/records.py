@@ -7,9 +7,16 @@ are written as words.
 from __future__ import annotations
 
 from math import isfinite
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
 
 from paribus.loop import Trained
 from paribus.metrics import Evaluation
@@ -109,6 +116,12 @@ class Finished(Record):
     model: Hash | None = None
     validations: list[Judged | None] = []
     seconds: Number
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.how == "complete") != (self.outcome is not None):
+            raise ValueError("a training that is complete has an outcome, and no other one")
+        return self
 
 
 class Place(Record):

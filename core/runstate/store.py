@@ -73,6 +73,8 @@ class Store:
 
     def write(self, state: State, tensors: Mapping[str, Array]) -> None:
         """Write a checkpoint, and let go of those before the last two."""
+        if self.path.is_symlink():
+            raise OSError(f"{self.path} is a link; checkpoints stay in the run's own folder")
         number = max(self.numbers, default=0) + 1
         final = self.path / f"{number:06}"
         staged = self.path / f"{number:06}.partial"

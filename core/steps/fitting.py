@@ -107,7 +107,8 @@ def fit(
         recipe, epochs or recipe.epochs, train_rows, spec.seed, stream, inputs, len(network.noisy)
     )
     identity = _identity(labels, dataset, validation_rows, schedule, judge, network, task, initial)
-    trained = experiment.keeper.recall(identity, weights.shapes(network), after_epoch)
+    shapes = weights.shapes(network) if lasting else None
+    trained = experiment.keeper.recall(identity, after_epoch, judge.metrics, shapes)
     if trained is None:
         session = experiment.machine.session(network, task)
         session.import_weights(initial.tensors)

@@ -153,6 +153,24 @@ def test_tensors_that_do_not_fit(run: Runner, begun: Run) -> None:
     refused(attempt(run, TWELVE).done, 2, "is of F64, but the run of float32")
 
 
+def test_values_that_no_run_has_written(run: Runner) -> None:
+    """The hashes fit, and so do all types; places and metrics are those of another training."""
+    tree = changed(TWELVE, finetune__metrics=["macro_f1"])
+    begun = run(tree, "--stop-after", "5", out="begun")
+    checkpoint = begun.folder / "checkpoints" / "000001"
+    text = (checkpoint / STATE).read_text()
+    for change, words in (
+        ({"epoch": 10**6}, "no place in finetune"),
+        ({"start": 4}, "epoch 2, step 4 is no place"),
+        ({"validations": []}, "no place in finetune"),
+        ({"validations": [{"loss": 1.0, "examples": 18, "scores": {}}]}, "lacks macro_f1"),
+    ):
+        state = json.loads(text)
+        state["training"]["place"] |= change
+        forged(checkpoint, state_json=json.dumps(state).encode())
+        refused(attempt(run, tree).done, 1, words)
+
+
 def test_a_key_that_is_no_cadence(run: Runner) -> None:
     for section in ({"steps": 0}, {"minutes": -1}, {"every": 3}):
         spec = run.write(changed(TWELVE, checkpoints=section))

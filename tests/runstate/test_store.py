@@ -150,6 +150,8 @@ def test_no_file_may_be_missing_or_a_link(good: Path, tmp_path: Path, name: str)
         ("legs", {}),
         ("finished", [{"identity": {"labels": {}, "depends": {}}, "how": "complete", "seconds": 0,
                        "model": "../../../weights"}]),
+        ("finished", [{"identity": {"labels": {}, "depends": {}}, "how": "complete",
+                       "seconds": 0}]),
         ("training", {"identity": {"labels": {}, "depends": {}}, "place": {"epoch": 0}}),
         ("command", "rm"),
     ],
@@ -228,6 +230,14 @@ def test_clearing_takes_nothing_of_others(tmp_path: Path) -> None:
     store.clear()
     assert {path.name for path in store.path.iterdir()} == {"mine", "000007"}
     assert not store.held
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "checkpoints").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="is a link"):
+        Store(tmp_path).write(state(), {})
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_a_leg_is_plain_values() -> None:
