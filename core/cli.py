@@ -25,6 +25,7 @@ from paribus.commands.options import (
     SpecFile,
     print_json,
 )
+from paribus.commands.run import run
 
 if TYPE_CHECKING:
     from paribus.spec import Spec
@@ -48,38 +49,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
-def run(
-    spec: SpecFile,
-    backend: Annotated[
-        str | None, typer.Option(help="Instead of the spec's; see: paribus backends.")
-    ] = None,
-    device: Device = None,
-    out: Out = None,
-    overrides: Set = None,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Lines of progress where there is no terminal.")
-    ] = False,
-) -> None:
-    """Run an experiment."""
-    from paribus import progress
-    from paribus.running import run as run_spec
-
-    loaded = _load(spec, overrides)
-    result = run_spec(
-        loaded,
-        backend=backend,
-        device=device,
-        out=out,
-        overwrite=overwrite,
-        progress=progress.choose(quiet=quiet, verbose=verbose),
-    )
-    if not quiet:
-        from paribus.report.console import show_run
-
-        show_run(result)
+app.command()(run)
 
 
 @app.command()

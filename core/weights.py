@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paribus import draws
+from paribus import draws, durable
 from paribus.architectures import Network, Tensor
 from paribus.checkpoints.reading import read
 from paribus.errors import WeightsError, listed
@@ -75,13 +75,16 @@ def shapes(network: Network) -> dict[str, tuple[int, ...]]:
 
 
 def save(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
-    """Write tensors and string metadata as one safetensors file, complete or not at all."""
+    """Write tensors and string metadata as one safetensors file, complete or not at all.
+
+    It is on the disk when this returns.
+    """
     from safetensors.numpy import save_file
 
     staged = path.with_name(path.name + ".partial")
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     save_file(contiguous, staged, metadata=dict(metadata))
-    staged.replace(path)
+    durable.replace(staged, path)
 
 
 def load(path: Path) -> dict[str, Array]:

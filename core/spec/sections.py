@@ -19,6 +19,7 @@ from paribus.errors import SpecError
 from paribus.measures import validate
 from paribus.spec.base import Section
 from paribus.spec.data import TEXTS, Data
+from paribus.spec.resuming import Checkpoints
 from paribus.spec.training import FineTune, Metric, PreTrain
 
 StepName = Literal["pretrain", "select", "optimize", "finetune"]
@@ -211,6 +212,7 @@ class Spec(Section):
         default=None,
         description="A published checkpoint: its sizes, tokenizer, preprocessing and weights.",
     )
+    checkpoints: Checkpoints = Checkpoints()
     data: Data = Data()
     model: ModelSection = CNN()
     pretrain: PreTrain = PreTrain()

@@ -31,6 +31,10 @@ steps = ["pretrain", "select", "optimize", "finetune"]   # what runs, in this or
 # checkpoint = "folder"    # published: its sizes, tokenizer, preprocessing and weights
 evaluate_test = true       # touch the test set, once, after the last step
 
+[checkpoints]              # when the state of a run is kept, for paribus run --resume
+minutes = 5.0              # minutes between two; 0: not by the clock
+# steps = 1000             # optimizer steps between two
+
 [data]
 source = "digits"          # digits (embedded), fashion_mnist, npz, image_folder; of texts: csv,
                            # jsonl, parquet, text, datasets (saved by Hugging Face datasets)
