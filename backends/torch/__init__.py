@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paribus.adapter import Array, Backend, Capabilities, Numerics, Precision, Session, Task
-from paribus.architectures import Network
+from paribus.architectures import Network, Shape
 from paribus.errors import BackendMissing, DeviceMissing, Unsupported
+from paribus.native.builder import Builder
+from paribus.native.inspection import Inspection
+from paribus.native.network import NativeNetwork
 from paribus.optimizers import RULES
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ class TorchBackend(Backend):
              "global_avg_pool", "adaptive_avg_pool2d", "flatten", "add", "tokens", "class_token",
              "position_embedding", "first_token", "layer_norm", "gelu", "attention",
              "token_embedding", "segment_embedding", "token_positions", "dot_product_attention",
-             "mean_tokens", "last_token", "predicted_tokens", "shared_linear")
+             "mean_tokens", "last_token", "predicted_tokens", "shared_linear", "native")
         ),
         rules=frozenset(RULES),
         precisions=frozenset(("float32", "float64", "bfloat16")),
@@ -78,7 +81,20 @@ class TorchBackend(Backend):
             )
         from paribus.backends.torch.engine import TorchSession
 
-        return TorchSession(network, task, self.model(network), wanted, precision, numerics)
+        if not isinstance(network, NativeNetwork):
+            model = self.model(network)
+        else:
+            from paribus.backends.torch.native import open_model
+
+            model = open_model(network.builder(self.name), network, precision)
+        return TorchSession(network, task, model, wanted, precision, numerics)
+
+    def inspect(self, builder: Builder, input_shape: Shape, seed: int) -> Inspection:
+        """Build a user's ``torch.nn.Module`` and look at it; see ``paribus.adapter``."""
+        self._require()
+        from paribus.backends.torch.native import inspect
+
+        return inspect(builder, input_shape, seed)
 
     def read_tensors(self, path: Path) -> dict[str, Array]:
         """Read a state dict that ``torch.save`` wrote."""

@@ -69,6 +69,8 @@ class TorchSession(Session):
         # kernels are not, and float64 on a CPU is not oneDNN's.
         self._channels_last = (
             images
+            # The user's own code may rely on the usual order (x.view(n, -1)).
+            and not model.own
             and self._dtype == torch.float32
             and (on_cpu or (self._device.type == "cuda" and numerics == "fast"))
         )
@@ -88,6 +90,7 @@ class TorchSession(Session):
         with torch.no_grad():
             for name, target in self._placed.tensors.items():
                 target.copy_(tensor(tensors[name], torch.device("cpu")))
+            self._placed.restart()
         self._flat.reset()
 
     def export_weights(self) -> dict[str, Array]:

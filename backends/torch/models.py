@@ -39,6 +39,7 @@ class Model:
         save: ``(module, folder, belongings)`` → path of what the framework's users expect.
         prepare: called once the module has memory: makes parameters one again that are shared, and
             fills what a module computes when it is built with memory.
+        own: whether it is the user's own code, with values, of which nothing else is known.
     """
 
     module: nn.Module
@@ -46,6 +47,7 @@ class Model:
     logits: Callable[[nn.Module, Tensor, Tensor | None], Tensor]
     save: Callable[[nn.Module, Path, Belongings], Path]
     prepare: Callable[[nn.Module], None] = lambda module: None
+    own: bool = False
 
 
 class GraphModule(nn.Module):

@@ -93,6 +93,11 @@ hidden = 0                 # cnn: width before the head, 0 for none; mlp: a list
 # eps = 1e-12              # vit, bert, gpt2: of every LayerNorm
 # dropout = 0.0            # vgg, mobilenet_v2, vit*, bert, gpt2: only 0 for now
 
+# [native]                 # instead of [model] and checkpoint: models of your own, by backend
+# torch = "mymodels:build" # package.module:function, which returns the model
+# path = "models"          # folder of the modules; by default the spec's own
+# names = "names.json"     # which tensor of one model is which of another's
+
 [pretrain]                 # trains a model on [data], or on what [pretrain.data] changes in it
 objective = "classification"   # what is learned: classification, regression; of texts also
                            # masked_lm (masked tokens), causal_lm (each next token)
