@@ -186,12 +186,28 @@ class TensorFlowSession(Session):
 
     def forward(self, handle: Handle, plan: EvalPlan, *, training: bool) -> Array:
         """Return the real rows' logits, batch by batch."""
+        found = self._each_batch("logits", self._steps.logits, handle, plan, training)
+        return np.concatenate([logits.numpy() for logits in found])
+
+    def activations(self, handle: Handle, plan: EvalPlan, *, training: bool) -> dict[str, Array]:
+        """Return every node's output for the real rows, batch by batch."""
+        found = self._each_batch("activations", self._steps.activations, handle, plan, training)
+        return {name: np.concatenate([one[name].numpy() for one in found]) for name in found[0]}
+
+    def _each_batch(
+        self,
+        what: str,
+        make: Callable[[Layout, bool], Callable[..., Any]],
+        handle: Handle,
+        plan: EvalPlan,
+        training: bool,
+    ) -> list[Any]:
         inputs = self._inputs(handle, plan.preprocess, labels=False)
         targets = _targets(plan.targets, plan.indices.shape)
-        batches = [
+        return [
             self._call(
-                ("logits", training),
-                lambda layout: self._steps.logits(layout, training),
+                (what, training),
+                lambda layout: make(layout, training),
                 inputs,
                 plan,
                 plan.indices[batch, :count],
@@ -199,7 +215,6 @@ class TensorFlowSession(Session):
             )
             for batch, count in enumerate(plan.counts.tolist())
         ]
-        return np.concatenate([logits.numpy() for logits in batches])
 
     def native(self) -> Any:
         """Return a ``keras.Model`` of its own, for the user to keep and to train on.

@@ -18,7 +18,7 @@ from paribus.adapter import Task
 from paribus.architectures import Network
 from paribus.backends.tensorflow.inputs import Layout, prepare
 from paribus.backends.tensorflow.losses import right, row_losses
-from paribus.backends.tensorflow.ops import run
+from paribus.backends.tensorflow.ops import run, values
 from paribus.backends.tensorflow.passes import Pass
 from paribus.optimizers import RULES
 
@@ -162,6 +162,20 @@ class Steps:
 
         return batch
 
+    def activations(self, layout: Layout, training: bool) -> Callable[..., Any]:
+        """Return one batch's values: (inputs, indices [n], targets) → {node: in its layout}."""
+
+        def batch(inputs: Inputs, indices: Tensor, targets: Targets) -> dict[str, Tensor]:
+            state = self._pass(self._values(), training)
+            x, positions = self._read(inputs, indices, None, targets, layout)
+            found = values(self.network, x, positions, state)
+            for node in self.network.nodes:
+                if len(node.shape) == 3:
+                    found[node.name] = tf.transpose(found[node.name], (0, 3, 1, 2))
+            return {name: tf.cast(value, self.dtype) for name, value in found.items()}
+
+        return batch
+
     def _values(self) -> dict[str, Tensor]:
         return {name: variable.read_value() for name, variable in self.variables.items()}
 
@@ -178,14 +192,24 @@ class Steps:
         layout: Layout,
         state: Pass,
     ) -> Tensor:
-        positions = None
-        if layout.predicted:
-            x = tf.cast(tf.ensure_shape(targets.tokens, (None, layout.tokens)), tf.int64)
-            positions = tf.ensure_shape(targets.positions, (None, layout.predicted))
-        else:
-            x = prepare(tf.gather(inputs.x, indices), layout, draws, inputs.factors, self.dtype)
+        x, positions = self._read(inputs, indices, draws, targets, layout)
         # The loss is computed in the parameters' dtype whatever the products are.
         return tf.cast(run(self.network, x, positions, state), self.dtype)
+
+    def _read(
+        self,
+        inputs: Inputs,
+        indices: Tensor,
+        draws: Tensor | None,
+        targets: Targets,
+        layout: Layout,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return what the network reads, and which positions it predicts; see ``ops.run``."""
+        if layout.predicted:
+            x = tf.cast(tf.ensure_shape(targets.tokens, (None, layout.tokens)), tf.int64)
+            return x, tf.ensure_shape(targets.positions, (None, layout.predicted))
+        rows = tf.gather(inputs.x, indices)
+        return prepare(rows, layout, draws, inputs.factors, self.dtype), None
 
     def _labels(
         self, inputs: Inputs, indices: Tensor, targets: Targets, layout: Layout

@@ -51,6 +51,7 @@ class _Server:
             "predict": self._predict,
             "gradients": self._gradients,
             "forward": self._forward,
+            "activations": self._activations,
             "import_weights": lambda guest, tensors: guest.session.import_weights(tensors),
             "export_weights": lambda guest: guest.session.export_weights(),
             "import_optimizer": lambda guest, slots: guest.session.import_optimizer(slots),
@@ -112,6 +113,10 @@ class _Server:
     def _forward(self, guest: _Guest, handle: int, plan: Values, training: bool) -> Any:
         eval_plan = to_eval_plan(plan)
         return guest.session.forward(guest.handles[handle], eval_plan, training=training)
+
+    def _activations(self, guest: _Guest, handle: int, plan: Values, training: bool) -> Any:
+        eval_plan = to_eval_plan(plan)
+        return guest.session.activations(guest.handles[handle], eval_plan, training=training)
 
 
 def serve(name: str) -> None:
