@@ -20,6 +20,7 @@ from paribus.adapter import Backend
 from paribus.errors import NonFiniteLoss, ParibusError, RunFolderError, SpecError
 from paribus.feeding import Feed
 from paribus.machine import Machine
+from paribus.native.natives import Natives
 from paribus.progress import Progress
 from paribus.result import Result, open_model
 from paribus.runfolder import PRETRAINED, SPEC, TOKENIZER, WEIGHTS, RunFolder
@@ -73,7 +74,8 @@ def run(
     if out is not None and overwrite:
         _refuse_own_weights(spec, Path(out))
     # What can be known to fail fails now: before training, and before a folder is made or emptied.
-    examples = Examples(spec)
+    natives = None if spec.native is None else Natives(spec.native, [descriptor], spec.seed)
+    examples = Examples(spec, natives)
     prepare(spec, examples)
     folder = (
         RunFolder.numbered(Path("runs") / spec.name, descriptor.name)

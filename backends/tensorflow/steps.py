@@ -89,6 +89,19 @@ class Steps:
     products: Any
     sliced: bool
 
+    def run(self, x: Tensor, positions: Tensor | None, state: Pass) -> Tensor:
+        """Return the network's outputs, its new statistics in ``state``; see ``ops.run``."""
+        return run(self.network, x, positions, state)
+
+    def moving(self) -> tuple[str, ...]:
+        """Return the names of what a training pass updates besides the weights."""
+        frozen = self.task.frozen_norms(self.network)
+        return tuple(
+            name
+            for name, tensor in self.network.tensors.items()
+            if tensor.kind == "statistic" and tensor.node not in frozen
+        )
+
     def scalar_names(self) -> tuple[str, ...]:
         """Return the names of the plan's scalars in the order of the matrix's columns."""
         return (*RULES[self.task.rule].scalars, *(("clip_norm",) if self.task.clips else ()))
@@ -194,7 +207,7 @@ class Steps:
     ) -> Tensor:
         x, positions = self._read(inputs, indices, draws, targets, layout)
         # The loss is computed in the parameters' dtype whatever the products are.
-        return tf.cast(run(self.network, x, positions, state), self.dtype)
+        return tf.cast(self.run(x, positions, state), self.dtype)
 
     def _read(
         self,
@@ -249,7 +262,8 @@ class Steps:
             loss = tf.reduce_sum(batch.weights * losses)
         # Of a table that is looked up TensorFlow returns the rows that were; one update rule wants
         # all, the same token's added up.
-        gradients = [tf.convert_to_tensor(found) for found in tape.gradient(loss, free)]
+        found = tape.gradient(loss, free, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = [tf.convert_to_tensor(one) for one in found]
         return Gradient(loss, gradients, state.statistics)
 
     def _summed(
@@ -263,12 +277,7 @@ class Steps:
         """Add shards up in their order; a loop, so that the graph does not grow with them."""
         if shards == 1:
             return self._shard(inputs, batches.at(0), values, layout)
-        moving = {
-            name: values[name]
-            for name, tensor in self.network.tensors.items()
-            if tensor.kind == "statistic"
-            and tensor.node not in self.task.frozen_norms(self.network)
-        }
+        moving = {name: values[name] for name in self.moving()}
 
         def body(shard: Tensor, total: Gradient) -> tuple[Tensor, Gradient]:
             now = {**values, **total.statistics}

@@ -65,9 +65,14 @@ class Observed:
         whole = {
             node.name: self._now[node.name]
             for node in self._network.nodes
-            if self._calls[node.name] == 1 and _fits(node, self._now[node.name])
+            if self._calls[node.name] == 1
+            and node.name in self._now
+            and _fits(node, self._now[node.name])
         }
-        whole[self._network.nodes[-1].name] = _array(outputs)
+        last = self._network.nodes[-1]
+        if last.op != "native":
+            # What a user's own code does after its last module is not that module's.
+            whole[last.name] = _array(outputs)
         self._batches.append(whole)
         self._calls.clear()
         self._now.clear()
@@ -111,13 +116,15 @@ def _modules(
             last = names[f"{node.name}.out_proj.weight"][0].rpartition(".")[0]
             whole = isinstance(own, nn.MultiheadAttention)
             found[node.name] = own if own is not None and whole else parts[last]
-        elif isinstance(own, PLAIN.get(node.op, ())):
+        elif (node.op == "native" and own is not None) or isinstance(own, PLAIN.get(node.op, ())):
             found[node.name] = own
     return found
 
 
 def _fits(node: Node, value: Array) -> bool:
     """Whether an output can be the node's: texts may be shorter than the longest one."""
+    if node.op == "native":
+        return True
     shape = value.shape[1:]
     varies = len(node.shape) == 2
     return len(shape) == len(node.shape) and (

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
-from paribus import registry
+from paribus import registry, weights
 from paribus.adapter import Backend
 from paribus.architectures.network import Objective, Shape
 from paribus.errors import SpecError, listed
@@ -28,7 +29,7 @@ from paribus.spec.native import Native
 
 Array = npt.NDArray[Any]
 HOW = (
-    "`paribus verify SPEC --backends A,B --propose-names > names.json` prints a proposal: look at "
+    "`paribus verify SPEC --backends {} --propose-names > names.json` prints a proposal: look at "
     "it and set native.names = 'names.json'; or run on the proposal with --accept-names"
 )
 
@@ -60,7 +61,7 @@ class Natives:
         self._builders = {
             backend.name: Builder(known[backend.name], section.path or "") for backend in backends
         }
-        self._seed, self._accept = seed, accept
+        self._seed, self._accept, self._initial = seed, accept, section.initial
         self._names: Names | None = None if section.names is None else files.read(section.names)
         self._label = section.names or ""
         self._inspected: dict[Shape, dict[str, Inspection]] = {}
@@ -118,10 +119,18 @@ class Natives:
         return self._networks[key]
 
     def initial(self, network: NativeNetwork) -> dict[str, Array]:
-        """Return the values that the reference's model was built with, by canonical name.
+        """Return the weights that ``drawn`` means, by canonical name.
 
-        Where the reference is not among the backends they are those of the first that is.
+        They are those of ``native.initial``, else the values that the reference's model was built
+        with; where the reference is not among the backends, those of the first that is.
+
+        Raises:
+            WeightsError: the file cannot be read, or its tensors are others.
         """
+        if self._initial is not None:
+            given = weights.load(Path(self._initial))
+            weights.check(given, weights.shapes(network), f"the weights in {self._initial}")
+            return {name: given[name] for name in network.tensors}
         found = self.inspections(network.input_shape)
         first = self.reference if self.reference in found else next(iter(found))
         values = found[first].initial
@@ -184,7 +193,7 @@ class Natives:
         else:
             raise SpecError(
                 f"native: which tensor of {name}'s model is which of {reference}'s is not said. "
-                + HOW
+                + HOW.format(",".join(self._backends))
             )
         named = {part.name for parts in table.values() for part in parts}
         extra = [tensor.name for tensor in inspection.tensors if tensor.name not in named]

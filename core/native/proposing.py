@@ -142,7 +142,11 @@ def _depthwise(tensor: NativeTensor, option: NativeTensor) -> Part | None:
 
 def _orders(axes: int) -> Sequence[tuple[int, ...]]:
     """Return orders of axes, the usual ones first."""
-    usual = {2: [(1, 0)], 3: [(2, 1, 0)], 4: [(2, 3, 1, 0), (3, 2, 0, 1)]}.get(axes, [])
+    usual: list[tuple[int, ...]] = {
+        2: [(1, 0)],
+        3: [(2, 1, 0)],
+        4: [(2, 3, 1, 0), (3, 2, 0, 1)],
+    }.get(axes, [])
     return [*usual, *(order for order in permutations(range(axes)) if axes <= 4)]
 
 

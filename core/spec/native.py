@@ -36,6 +36,11 @@ class Native(Section, extra="allow"):
         default=None, description="JSON file: which tensor of one model is which of another."
     )
 
+    initial: str | None = Field(
+        default=None,
+        description="Weights that drawn means; by default what the reference's function draws.",
+    )
+
     @model_validator(mode="after")
     def _targets(self) -> Self:
         if not self.builders:
@@ -75,7 +80,7 @@ def with_folder(tree: Tree, folder: Path | None) -> Tree:
                 "native.path = '/…/models'"
             )
         found["path"] = str(folder.absolute())
-    for key in ("path", "names"):
+    for key in ("path", "names", "initial"):
         value = found.get(key)
         if not isinstance(value, str) or value == "none":
             continue

@@ -97,6 +97,7 @@ hidden = 0                 # cnn: width before the head, 0 for none; mlp: a list
 # torch = "mymodels:build" # package.module:function, which returns the model
 # path = "models"          # folder of the modules; by default the spec's own
 # names = "names.json"     # which tensor of one model is which of another's
+# initial = "first.safetensors"   # the weights that drawn means; by default the function's own
 
 [pretrain]                 # trains a model on [data], or on what [pretrain.data] changes in it
 objective = "classification"   # what is learned: classification, regression; of texts also

@@ -93,7 +93,8 @@ def fit(
         tuple(dict.fromkeys((recipe.monitor, *recipe.metrics, *metrics))),
         recipe.label_smoothing,
     )
-    initial = initial_weights(spec, step, network, None if body is None else body.weights)
+    natives = None if spec.native is None else experiment.examples.natives
+    initial = initial_weights(spec, step, network, None if body is None else body.weights, natives)
     session = experiment.machine.session(network, task)
     session.import_weights(initial.tensors)
     schedule = Schedule(
@@ -112,7 +113,8 @@ def fit(
     if after_epoch is not None:
         work.after_epoch = after_epoch
     if initial.origin != "drawn":
-        experiment.say_once(f"{network.architecture} starts from {initial.origin}")
+        what = "the model" if spec.native is not None else network.architecture
+        experiment.say_once(f"{what} starts from {initial.origin}")
     trained = train(work)
     return Fitted(trained, Model(network, trained.weights, view, judge), initial.origin)
 
