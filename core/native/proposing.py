@@ -20,6 +20,12 @@ from paribus.native.layout import Part, Table
 WORDS = frozenset(("weight", "bias", "scale", "shift", "mean", "variance"))
 # A depthwise convolution: its outputs are the inputs' channels times a multiplier.
 DEPTHWISE, GROUPED = "HWCM", "OIHW"
+# Orders of axes that frameworks use, by how many axes there are.
+USUAL: dict[int, tuple[tuple[int, ...], ...]] = {
+    2: ((1, 0),),
+    3: ((2, 1, 0),),
+    4: ((2, 3, 1, 0), (3, 2, 0, 1)),
+}
 
 
 @dataclass(frozen=True)
@@ -142,11 +148,7 @@ def _depthwise(tensor: NativeTensor, option: NativeTensor) -> Part | None:
 
 def _orders(axes: int) -> Sequence[tuple[int, ...]]:
     """Return orders of axes, the usual ones first."""
-    usual: list[tuple[int, ...]] = {
-        2: [(1, 0)],
-        3: [(2, 1, 0)],
-        4: [(2, 3, 1, 0), (3, 2, 0, 1)],
-    }.get(axes, [])
+    usual = USUAL.get(axes, ())
     return [*usual, *(order for order in permutations(range(axes)) if axes <= 4)]
 
 
