@@ -26,6 +26,7 @@ from paribus.commands.options import (
     SpecFile,
     print_json,
 )
+from paribus.commands.verify import verify
 
 if TYPE_CHECKING:
     from paribus.spec import Spec
@@ -205,6 +206,7 @@ def models(as_json: AsJson = False) -> None:
 
 app.command()(predict)
 app.command()(export)
+app.command()(verify)
 
 
 @app.callback(invoke_without_command=True)
