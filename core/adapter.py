@@ -179,7 +179,9 @@ class Session(Closing):
 
         For finding where two backends part. Each is the output of a node in the network's layout
         and order (images [rows, C, H, W]), batch by batch as ``forward`` computes it, nothing
-        dropped. What a backend cannot observe is absent; by default that is everything.
+        dropped. Of a model of the user's own, what a module was given is there as well, as
+        ``NAME (input)``, in the same layout. What a backend cannot observe is absent; by default
+        that is everything.
         """
         return {}
 

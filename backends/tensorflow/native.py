@@ -29,7 +29,7 @@ from paribus.backends.tensorflow.native_models import (
 from paribus.backends.tensorflow.passes import Pass
 from paribus.backends.tensorflow.steps import Inputs, Steps, Targets
 from paribus.errors import SpecError, Unsupported
-from paribus.native.network import NativeNetwork
+from paribus.native.network import GIVEN, NativeNetwork
 
 Tensor = Any
 NAME = "tensorflow"
@@ -85,7 +85,11 @@ class NativeSteps(Steps):
                 value = output[0] if isinstance(output, tuple | list) else output
                 value = inner.pop(id(layer), value)
                 if id(layer) in names and layer is not model and tf.is_tensor(value):
-                    found.setdefault(names[id(layer)], []).append(_channels_first(layer, value))
+                    name = names[id(layer)]
+                    found.setdefault(name, []).append(_channels_first(layer, value))
+                    if given and tf.is_tensor(given[0]):
+                        read = _channels_first(layer, given[0])
+                        found.setdefault(name + GIVEN, []).append(read)
 
             state = self._pass(self._values(), training)
             with watched(model, note), before_activation(model, keep):

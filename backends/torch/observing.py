@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from paribus.adapter import Array
 from paribus.architectures import Network, Node
 from paribus.backends.torch.models import GraphModule
+from paribus.native.network import GIVEN
 
 # Operations whose weights belong to the module that computes the whole node.
 OWNED = frozenset(("conv2d", "batch_norm", "linear", "layer_norm", "token_embedding"))
@@ -71,8 +72,11 @@ class Observed:
         }
         last = self._network.nodes[-1]
         if last.op != "native":
-            # What a user's own code does after its last module is not that module's.
             whole[last.name] = _array(outputs)
+        else:
+            # What the user's own code does after its last module is not that module's.
+            given = [name + GIVEN for name in whole if name + GIVEN in self._now]
+            whole |= {name: self._now[name] for name in given}
         self._batches.append(whole)
         self._calls.clear()
         self._now.clear()
@@ -80,10 +84,11 @@ class Observed:
     def values(self) -> dict[str, Array]:
         """Return the activations of all batches, by node name in the network's order."""
         seen = set(self._batches[0]).intersection(*self._batches)
+        order = [node.name + what for node in self._network.nodes for what in ("", GIVEN)]
         return {
-            node.name: np.concatenate([batch[node.name] for batch in self._batches])
-            for node in self._network.nodes
-            if node.name in seen
+            name: np.concatenate([batch[name] for batch in self._batches])
+            for name in order
+            if name in seen
         }
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -94,6 +99,8 @@ class Observed:
             if isinstance(value, Tensor):
                 # A copy, now: the next module may write into this one's memory.
                 self._now[name] = _array(value)
+                if inputs and isinstance(inputs[0], Tensor):
+                    self._now[name + GIVEN] = _array(inputs[0])
 
         return note
 

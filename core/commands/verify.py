@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from paribus.commands.options import AsJson, Device, Quiet, Set, SpecFile, print_json
+from paribus.commands.options import AcceptNames, AsJson, Device, Quiet, Set, SpecFile, print_json
 
 
 def verify(
@@ -33,20 +33,38 @@ def verify(
     overrides: Set = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    accept_names: AcceptNames = False,
+    propose_names: Annotated[
+        bool,
+        typer.Option(
+            "--propose-names", help="With [native]: print a proposed table of names and stop."
+        ),
+    ] = False,
 ) -> None:
     """Prove that backends train an experiment alike, or show where and why they do not."""
     from paribus.report.verification import show_verification
     from paribus.spec import load
     from paribus.verifying import verify as verify_spec
 
+    loaded = load(spec, overrides or [])
+    names = [name.strip() for name in backends.split(",") if name.strip()]
+    if propose_names:
+        from paribus.native.agreeing import proposal
+
+        text, notes = proposal(loaded, names)
+        for note in notes:
+            typer.echo(f"note: {note}", err=True)
+        typer.echo(text, nl=False)
+        return
     found = verify_spec(
-        load(spec, overrides or []),
-        [name.strip() for name in backends.split(",") if name.strip()],
+        loaded,
+        names,
         steps=steps,
         precision=cast(Any, precision),
         step=step,
         device=device,
         say=lambda message: None if quiet else typer.echo(message, err=True),
+        accept_names=accept_names,
     )
     if out is not None:
         found.save(out)

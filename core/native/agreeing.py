@@ -14,12 +14,12 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from paribus import weights
-from paribus.errors import RunFolderError
+from paribus.errors import RunFolderError, SpecError
 from paribus.native.natives import Natives
 from paribus.native.network import NativeNetwork
 from paribus.remote import RemoteBackend
 from paribus.spec.sections import Spec
-from paribus.steps.examples import Examples
+from paribus.steps.examples import Examples, step_data
 
 NAMES, INITIAL = "names.json", "initial.safetensors"
 
@@ -58,3 +58,25 @@ def agreed(spec: Spec, backends: Sequence[str], folder: Path, *, accept: bool) -
         ) from error
     given = {"names": str(names), "initial": str(initial)}
     return spec.model_copy(update={"native": spec.native.model_copy(update=given)})
+
+
+def proposal(spec: Spec, backends: Sequence[str]) -> tuple[str, list[str]]:
+    """Return a proposed table of names as JSON text, and what to look at in it.
+
+    Raises:
+        SpecError: the spec has no ``[native]`` section, or a builder or a model fails.
+    """
+    if spec.native is None:
+        raise SpecError("names are proposed for models of your own; the spec has no [native]")
+    with ExitStack() as stack:
+        remote = [stack.enter_context(RemoteBackend(name)) for name in backends]
+        section = spec.native.model_copy(update={"names": None})
+        natives = Natives(section, remote, spec.seed)
+        view = step_data(spec, "finetune")
+        shape = Examples(spec, natives).dataset(view).input_shape(view.section.transform)
+        text, notes = natives.proposed(shape), []
+        for name, found in natives.proposals(shape).items():
+            notes += [f"{name}: {line}" for line in found.unsure]
+            for who, lacking in ((natives.reference, found.missing), (name, found.extra)):
+                notes += [f"{tensor} of {who} has no partner" for tensor in lacking]
+    return text, notes

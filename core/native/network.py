@@ -24,6 +24,8 @@ from paribus.native.inspection import NativeTensor
 from paribus.native.layout import Table
 
 NATIVE = "native"
+# What a module was given, among its activations.
+GIVEN = " (input)"
 
 
 @dataclass(frozen=True)

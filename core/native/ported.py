@@ -15,7 +15,7 @@ from paribus.adapter import Array, Backend, Numerics, Pending, Precision, Sessio
 from paribus.architectures import Network
 from paribus.belongings import NOTHING, Belongings
 from paribus.native.layout import Table, to_canonical, to_native
-from paribus.native.network import NativeNetwork
+from paribus.native.network import GIVEN, NativeNetwork
 from paribus.optimizers import RULES
 from paribus.plan import EvalPlan, Sums, TrainPlan
 
@@ -131,7 +131,12 @@ class PortedSession(Session):
     def activations(self, handle: Any, plan: EvalPlan, *, training: bool) -> dict[str, Array]:
         """See ``Session``; of the modules whose first tensor is a canonical module's."""
         found = self._session.activations(handle, plan, training=training)
-        return {self._modules[name]: x for name, x in found.items() if name in self._modules}
+        return {
+            self._modules[name] + GIVEN * given: x
+            for key, x in found.items()
+            for name, given in [(key.removesuffix(GIVEN), key.endswith(GIVEN))]
+            if name in self._modules
+        }
 
     def native(self) -> Any:
         """See ``Session``."""

@@ -69,7 +69,9 @@ def _told(found: Divergence) -> list[str]:
     ]
     if found.who:
         lines.append(f"  it is {found.who} that departs from the definition")
-    if one.explanation is None:
+    if one.explanation is None and one.hints:
+        lines.append(f"  {found.cause}")
+    elif one.explanation is None:
         lines.append("  the cause is unexplained: no changed definition that is known gives this")
     else:
         lines.append(f"  cause: {one.explanation.text}")

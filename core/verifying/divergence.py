@@ -11,6 +11,8 @@ from math import isfinite
 from typing import Any
 
 from paribus.adapter import Session
+from paribus.native.network import NativeNetwork
+from paribus.native.pairs import Pair
 from paribus.verifying.locating import Difference, Locator
 from paribus.verifying.lockstep import first_difference
 from paribus.verifying.observing import State
@@ -52,7 +54,9 @@ class Divergence:
         """What was done instead of the definition, or that nothing explains it."""
         if self.difference is None:
             return self.reason
-        found = self.difference.explanation
+        found, hints = self.difference.explanation, self.difference.hints
+        if found is None and hints:
+            return f"likely, by what the modules declare: {'; '.join(hints)}"
         return "unexplained" if found is None else found.text
 
     def as_dict(self) -> dict[str, Any]:
@@ -69,6 +73,7 @@ class Divergence:
             "tolerance": None if one is None else one.tolerance,
             "departs_from_the_definition": self.who or None,
             "cause": self.cause,
+            "declared_otherwise": [] if one is None else list(one.hints),
             "explained": found is not None,
             "left_unexplained": None if found is None else found.left,
         }
@@ -86,17 +91,27 @@ def diverge(subject: Subject, reference: Party, party: Party, at_once: bool) -> 
         refusal = one.refusal(subject, "float64")
         if refusal is not None:
             return Divergence(*names, reason=f"the cause is looked for in float64, but {refusal}")
+    pair = _pair(subject, reference, party)
     with reference.open(subject, "float64") as ours, party.open(subject, "float64") as theirs:
         if at_once:
             ours.import_weights(subject.weights)
-            found = Locator(ours, theirs, subject, 0, State.of(ours)).find()
+            found = Locator(ours, theirs, subject, 0, State.of(ours), pair).find()
             if found is not None:
                 return Divergence(*names, 1, found)
-        return _stepwise(ours, theirs, subject, names)
+        return _stepwise(ours, theirs, subject, names, pair)
+
+
+def _pair(subject: Subject, reference: Party, party: Party) -> Pair | None:
+    """Return the two models where they are the user's own."""
+    if not isinstance(subject.network, NativeNetwork):
+        return None
+    names = (reference.name, party.name)
+    found = subject.inspections
+    return Pair(subject.network, names, (found[names[0]], found[names[1]]))
 
 
 def _stepwise(
-    ours: Session, theirs: Session, subject: Subject, names: tuple[str, str]
+    ours: Session, theirs: Session, subject: Subject, names: tuple[str, str], pair: Pair | None
 ) -> Divergence:
     stepped = first_difference(ours, theirs, subject)
     if stepped is None:
@@ -105,6 +120,6 @@ def _stepwise(
             "differs has grown from rounding, or is done only in the lower precision"
         )
         return Divergence(*names, reason=reason)
-    found = Locator(ours, theirs, subject, stepped.number, stepped.before).find()
+    found = Locator(ours, theirs, subject, stepped.number, stepped.before, pair).find()
     reason = "" if found else "the step differs, but none of its stages does by itself"
     return Divergence(*names, stepped.number + 1, found, reason)

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from paribus.adapter import Array, Session
+from paribus.native.pairs import Pair
 from paribus.plan import EvalPlan, TrainPlan
 from paribus.verifying import distances
 from paribus.verifying.explaining import Explanation
 from paribus.verifying.explaining.backward import explain_gradients, explain_loss, plan_rows
 from paribus.verifying.explaining.forward import Stretch, explain_output, inputs_of
 from paribus.verifying.explaining.moments import explain_statistics
+from paribus.verifying.explaining.own import Parted, explain_own_statistics
 from paribus.verifying.explaining.update import deviates, explain_update
 from paribus.verifying.formula import Before
 from paribus.verifying.lockstep import one_step
@@ -42,6 +44,7 @@ class Difference:
         deviates: ``reference`` or ``backend``: who departs from the definition; empty where that
             is not known.
         explanation: what was done instead, where that is known.
+        hints: of models of the user's own, what their modules declare otherwise just there.
     """
 
     stage: str
@@ -50,6 +53,7 @@ class Difference:
     tolerance: float
     deviates: str = ""
     explanation: Explanation | None = None
+    hints: tuple[str, ...] = ()
 
 
 class Locator:
@@ -60,11 +64,20 @@ class Locator:
         subject: what they run.
         number: the step, from 0.
         state: before it.
+        pair: of models of the user's own, the two; else None.
     """
 
     def __init__(
-        self, reference: Session, other: Session, subject: Subject, number: int, state: State
+        self,
+        reference: Session,
+        other: Session,
+        subject: Subject,
+        number: int,
+        state: State,
+        pair: Pair | None = None,
     ) -> None:
+        self._pair = pair
+        self._outputs: dict[str, Array] = {}
         self._sessions = (reference, other)
         self._subject, self._number, self._state = subject, number, state
         self._plan: TrainPlan = subject.plans[number]
@@ -101,12 +114,18 @@ class Locator:
         x, positions = inputs_of(network, plan, self._subject.x)
         ours, theirs = self._each("activations", plan, training)
         agreed: dict[str, Array] = {}
+        self._outputs = ours
         for node in network.nodes:
             name = node.name
             if name not in ours or name not in theirs:
                 continue
             real = self._real(name, ours[name], x)
             value = distances.array(ours[name][real], theirs[name][real])
+            if value > ACTIVATION and self._pair is not None:
+                parted = Parted(self._pair, name, agreed, ours, theirs, self._state.weights,
+                                training)  # fmt: skip
+                return Difference(stage, name, value, ACTIVATION, "", parted.explanation(),
+                                  parted.hints())  # fmt: skip
             if value > ACTIVATION:
                 frozen = self._subject.task.frozen_norms(network)
                 stretch = Stretch(network, self._state.weights, agreed, x, positions, name,
@@ -203,12 +222,19 @@ class Locator:
         if not differing:
             return None
         first, second = stepped.ours.weights, stepped.theirs.weights
+        name = differing[0]
+        if self._pair is not None:
+            found = explain_own_statistics(
+                self._pair, self._plan, state.weights, first, second, self._outputs
+            )
+            hints = tuple(self._pair.declared(subject.network.tensors[name].node, ""))[:1]
+            return Difference("statistics", name, values[name], STEP["statistics"], "", found,
+                              hints)  # fmt: skip
         found = explain_statistics(subject.network, self._plan, state.weights, first, second)
         wrong = "backend"
         if found is None:
             found = explain_statistics(subject.network, self._plan, state.weights, second, first)
             wrong = "reference" if found else ""
-        name = differing[0]
         return Difference("statistics", name, values[name], STEP["statistics"], wrong, found)
 
 

@@ -7,7 +7,7 @@ before each. Only the rows that these steps read are kept, so that data of any s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from paribus.adapter import Array, Precision, Task
 from paribus.architectures import Network
 from paribus.batches import Schedule
 from paribus.errors import SpecError
+from paribus.native.inspection import Inspection
+from paribus.native.natives import Natives
 from paribus.plan import EvalPlan, Integers, Targets, TrainPlan
 from paribus.spec.sections import TRAINING_STEPS, Spec
 from paribus.steps.examples import Examples, step_data
@@ -41,6 +43,7 @@ class Subject:
         plans: one optimizer step each.
         probe: one batch of the first step's rows, for forward passes.
         notes: what a reader has to know about the choice.
+        inspections: of models of the user's own, what each backend says of its model.
     """
 
     network: Network
@@ -51,6 +54,7 @@ class Subject:
     plans: tuple[TrainPlan, ...]
     probe: EvalPlan
     notes: tuple[str, ...] = ()
+    inspections: Mapping[str, Inspection] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -75,13 +79,14 @@ class Subject:
         return replace(self, weights=held)
 
 
-def subject_of(spec: Spec, step: str | None, steps: int) -> Subject:
+def subject_of(spec: Spec, step: str | None, steps: int, natives: Natives | None = None) -> Subject:
     """Return the first ``steps`` optimizer steps of a spec's training.
 
     Args:
         spec: the experiment.
         step: ``pretrain`` or ``finetune``; None for the last of them that the spec has.
         steps: at most; a shorter training ends earlier.
+        natives: the spec's own models on the backends that are compared, where it has some.
 
     Raises:
         SpecError, DataError, WeightsError: as a run of the spec would.
@@ -92,7 +97,7 @@ def subject_of(spec: Spec, step: str | None, steps: int) -> Subject:
         raise SpecError(f"step = {step!r}; allowed: {', '.join(TRAINING_STEPS)}")
     trains = [name for name in spec.steps if name in TRAINING_STEPS]
     chosen = step or (trains[-1] if trains else "finetune")
-    examples = Examples(spec)
+    examples = Examples(spec, natives)
     prepare(spec, examples)
     recipe, view = spec.recipe(chosen), step_data(spec, chosen)
     dataset, rows = examples.dataset(view), examples.split(view).train
@@ -100,7 +105,7 @@ def subject_of(spec: Spec, step: str | None, steps: int) -> Subject:
     task = task_of(network, recipe, spec.finetune.freeze if chosen == "finetune" else "none")
     inputs = reading(dataset, rows, view, recipe, spec.seed, chosen)
     schedule = Schedule(recipe, recipe.epochs, rows, spec.seed, chosen, inputs, len(network.noisy))
-    initial = initial_weights(spec, chosen, network, None)
+    initial = initial_weights(spec, chosen, network, None, natives)
     plans = _plans(schedule, steps)
     notes = [f"{chosen} of {network.architecture}, from weights: {initial.origin}"]
     if chosen == "finetune" and "pretrain" in spec.steps and spec.finetune.weights == "auto":
@@ -111,7 +116,15 @@ def subject_of(spec: Spec, step: str | None, steps: int) -> Subject:
     plans = [replace(p, indices=np.searchsorted(read, p.indices).astype(np.int64)) for p in plans]
     x, y = dataset.x[read], None if dataset.y is None else dataset.y[read]
     return Subject(
-        network, task, initial.tensors, x, y, tuple(plans), probe(plans[0]), tuple(notes)
+        network,
+        task,
+        initial.tensors,
+        x,
+        y,
+        tuple(plans),
+        probe(plans[0]),
+        tuple(notes),
+        {} if natives is None else natives.inspections(network.input_shape),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from paribus import registry
 from paribus.adapter import Precision
 from paribus.errors import BackendError, RunFolderError, SpecError, Unsupported, nearest
+from paribus.native.natives import Natives
 from paribus.spec.sections import Spec
 from paribus.verifying.checks import IMMEDIATE, Check, Noise, abstained, judge
 from paribus.verifying.distances import Distances, between
@@ -99,6 +100,7 @@ def verify(
     step: str | None = None,
     device: str | None = None,
     say: Say = lambda message: None,
+    accept_names: bool = False,
 ) -> Verification:
     """Compare how backends train a spec, each in a process of its own.
 
@@ -111,6 +113,7 @@ def verify(
         step: ``pretrain`` or ``finetune``; by default the last of them that the spec has.
         device: instead of the spec's.
         say: told what is being done.
+        accept_names: of a spec with ``[native]``, compare by a proposed table of names.
 
     Raises:
         SpecError, DataError, WeightsError: the spec cannot be run.
@@ -130,11 +133,17 @@ def verify(
         )
     for name in names:
         registry.require(name)
-    subject = subject_of(spec, step, steps).rounded(precision)
+    subject = None if spec.native else subject_of(spec, step, steps)
     with ExitStack() as stack:
         parties = [
             stack.enter_context(Party(name, device or spec.device, spec.numerics)) for name in names
         ]
+        if subject is None:
+            # What a model of the user's own is made of, its backend knows.
+            remote = [party.backend for party in parties]
+            natives = Natives(spec.native, remote, spec.seed, accept=accept_names)
+            subject = subject_of(spec, step, steps, natives)
+        subject = subject.rounded(precision)
         return verify_parties(spec.name, subject, parties, precision, say)
 
 
