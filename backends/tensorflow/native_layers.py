@@ -121,8 +121,8 @@ def _activation(function: Any) -> dict[str, Setting]:
     if name == "linear":
         return {}
     if function is keras.activations.gelu:
-        # Exact but for √2, which TensorFlow's own function has in single precision: 1e-8 of it.
-        return {"activation": "gelu", "gelu": "exact, with √2 in single precision"}
+        # Exact but for √½, which TensorFlow's own function has in single precision: 1e-8 of it.
+        return {"activation": "gelu", "gelu": "exact, with √½ in single precision"}
     return {"activation": name}
 
 

@@ -28,8 +28,8 @@ from paribus.verifying.tolerances import ACTIVATION
 
 Activations = Mapping[str, Array]
 ONE = "input"
-# √2 as TensorFlow's own GELU has it, also in float64.
-SINGLE = float(np.float32(np.sqrt(2.0)))
+# √½ as TensorFlow's own GELU has it, also in float64.
+SINGLE = float(np.float32(np.sqrt(0.5)))
 
 FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
     "nothing": lambda x: x,
@@ -39,7 +39,7 @@ FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
     "the sigmoid": expit,
     "SiLU": lambda x: x * expit(x),
     "the exact GELU": lambda x: 0.5 * x * (1.0 + erf(x / np.sqrt(2.0))),
-    "the exact GELU with √2 in single precision": lambda x: 0.5 * x * (1.0 + erf(x / SINGLE)),
+    "the exact GELU with √½ in single precision": lambda x: 0.5 * x * (1.0 + erf(x * SINGLE)),
     "the tanh approximation of GELU": lambda x: (
         0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3)))
     ),
