@@ -19,6 +19,8 @@ from paribus.native.network import NativeNetwork
 from paribus.optimizers import RULES
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from paribus.backends.torch.models import Model
 
 
@@ -86,7 +88,8 @@ class TorchBackend(Backend):
         else:
             from paribus.backends.torch.native import open_model
 
-            model = open_model(network.builder(self.name), network, precision)
+            builder = network.builder(self.name)
+            model = open_model(builder, network, precision, self.own_kind())
         return TorchSession(network, task, model, wanted, precision, numerics)
 
     def inspect(self, builder: Builder, input_shape: Shape, seed: int) -> Inspection:
@@ -94,7 +97,13 @@ class TorchBackend(Backend):
         self._require()
         from paribus.backends.torch.native import inspect
 
-        return inspect(builder, input_shape, seed)
+        return inspect(builder, input_shape, seed, self.own_kind())
+
+    def own_kind(self) -> type[Module]:
+        """Return what a builder of the user's has to return."""
+        from torch.nn import Module
+
+        return Module
 
     def read_tensors(self, path: Path) -> dict[str, Array]:
         """Read a state dict that ``torch.save`` wrote."""

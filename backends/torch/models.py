@@ -40,6 +40,7 @@ class Model:
         prepare: called once the module has memory: makes parameters one again that are shared, and
             fills what a module computes when it is built with memory.
         own: whether it is the user's own code, with values, of which nothing else is known.
+        restart: called when new weights come, which begin a training anew.
     """
 
     module: nn.Module
@@ -48,6 +49,7 @@ class Model:
     save: Callable[[nn.Module, Path, Belongings], Path]
     prepare: Callable[[nn.Module], None] = lambda module: None
     own: bool = False
+    restart: Callable[[], None] = lambda: None
 
 
 class GraphModule(nn.Module):

@@ -5,6 +5,8 @@ A ``transformers.PreTrainedModel`` is one, too; of what it returns the logits ar
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,13 +28,45 @@ from paribus.native.inspection import Inspection, NativeModule, NativeTensor
 ROWS = 2
 
 
-def open_model(builder: Builder, network: Network, precision: Precision) -> Model:
+class Draws:
+    """The random numbers of a model in training (its dropout): a stream of its own.
+
+    The process's generator stays as it is, and a repeat draws the same.
+    """
+
+    def __init__(self) -> None:
+        self._state: list[Tensor] = []
+
+    def restart(self) -> None:
+        """Begin the stream anew."""
+        self._state = []
+
+    @contextmanager
+    def drawing(self, device: torch.device) -> Iterator[None]:
+        """Draw from the stream."""
+        devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            if self._state:
+                torch.set_rng_state(self._state[0])
+                for place, state in zip(devices, self._state[1:], strict=True):
+                    torch.cuda.set_rng_state(state, place)
+            else:
+                torch.manual_seed(0)
+            yield
+            self._state = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, devices)]
+
+
+def open_model(
+    builder: Builder, network: Network, precision: Precision, kind: type[nn.Module] = nn.Module
+) -> Model:
     """Return the user's model for a session.
+
+    ``kind`` is what the builder has to return.
 
     Raises:
         SpecError: the builder fails, or its tensors are not those that ``inspect`` found.
     """
-    module = _built(builder, torch.float64 if precision == "float64" else torch.float32)
+    module = _built(builder, torch.float64 if precision == "float64" else torch.float32, kind)
     found = {tensor.name: tensor.shape for tensor in _tensors(module)}
     wanted = {name: tensor.shape for name, tensor in network.tensors.items()}
     if found != wanted:
@@ -42,14 +76,24 @@ def open_model(builder: Builder, network: Network, precision: Precision) -> Mode
             "differs); it must return the same each time"
         )
     names = {name: (name,) for name in network.tensors}
-    return Model(module, names, partial(_logits, builder.target), _save, own=True)
+    draws = Draws()
+
+    def logits(module: nn.Module, x: Tensor, positions: Tensor | None) -> Tensor:
+        if not module.training:
+            return _logits(builder.target, module, x)
+        with draws.drawing(x.device):
+            return _logits(builder.target, module, x)
+
+    return Model(module, names, logits, _save, own=True, restart=draws.restart)
 
 
-def inspect(builder: Builder, input_shape: Shape, seed: int) -> Inspection:
+def inspect(
+    builder: Builder, input_shape: Shape, seed: int, kind: type[nn.Module] = nn.Module
+) -> Inspection:
     """Return what the user's model is made of; the contract is ``Backend.inspect``'s."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        module = _built(builder, torch.float32).float().eval()
+        module = _built(builder, torch.float32, kind).float().eval()
     called: list[NativeModule] = []
     hooks = []
     seen: set[str] = set()
@@ -57,7 +101,7 @@ def inspect(builder: Builder, input_shape: Shape, seed: int) -> Inspection:
         hooks.append(part.register_forward_hook(partial(_note, name, called, seen)))
     try:
         with torch.no_grad():
-            outputs = _logits(builder.target, module, torch.zeros(ROWS, *input_shape), None)
+            outputs = _logits(builder.target, module, torch.zeros(ROWS, *input_shape))
     finally:
         for hook in hooks:
             hook.remove()
@@ -67,7 +111,7 @@ def inspect(builder: Builder, input_shape: Shape, seed: int) -> Inspection:
     return Inspection(tensors, tuple(called), tuple(outputs.shape[1:]), values)
 
 
-def _built(builder: Builder, dtype: torch.dtype) -> nn.Module:
+def _built(builder: Builder, dtype: torch.dtype, kind: type[nn.Module]) -> nn.Module:
     before = torch.get_default_dtype()
     # Constants that the builder makes have the precision of the session.
     torch.set_default_dtype(dtype)
@@ -75,9 +119,10 @@ def _built(builder: Builder, dtype: torch.dtype) -> nn.Module:
         module = builder.build()
     finally:
         torch.set_default_dtype(before)
-    if not isinstance(module, nn.Module):
+    if not isinstance(module, kind):
+        wanted = "torch.nn.Module" if kind is nn.Module else f"transformers.{kind.__name__}"
         raise SpecError(
-            f"native: {builder.target} returned a {type(module).__name__}, not a torch.nn.Module"
+            f"native: {builder.target} returned a {type(module).__name__}, not a {wanted}"
         )
     if any(value.is_meta for value in module.state_dict().values()):
         raise SpecError(
@@ -126,7 +171,7 @@ def _note(
     called.append(describe(name, part, given, output))
 
 
-def _logits(target: str, module: nn.Module, x: Tensor, positions: Tensor | None) -> Tensor:
+def _logits(target: str, module: nn.Module, x: Tensor) -> Tensor:
     try:
         found = module(x)
     except ParibusError:
@@ -148,10 +193,14 @@ def _logits(target: str, module: nn.Module, x: Tensor, positions: Tensor | None)
 
 
 def _save(module: nn.Module, folder: Path, belongings: Belongings) -> Path:
-    """Write the state dict as ``model.safetensors``; shared tensors once."""
+    """Write ``model.safetensors``, shared tensors once; of transformers' models all their files."""
     from safetensors.torch import save_model
 
     folder.mkdir(parents=True, exist_ok=True)
+    save_pretrained: Any = getattr(module, "save_pretrained", None)
+    if callable(save_pretrained):
+        save_pretrained(folder)
+        return folder
     path = folder / "model.safetensors"
     save_model(module, str(path), metadata={"format": "pt"})
     return path

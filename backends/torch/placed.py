@@ -49,6 +49,7 @@ class Placed:
             module = module.to(memory_format=torch.channels_last)
         self.module: nn.Module = module.eval().requires_grad_(False)
         self._training = False
+        self._restart = model.restart
         state = module.state_dict(keep_vars=True)
         self.tensors: dict[str, Tensor] = {}
         for name in network.tensors:
@@ -86,7 +87,8 @@ class Placed:
             module.get_submodule(name).register_buffer(COUNTER, None)
 
     def restart(self) -> None:
-        """Set what counts batches to zero."""
+        """Set what counts batches to zero, and random numbers to their start."""
+        self._restart()
         for counter in self._counters:
             counter.zero_()
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
+from importlib import import_module, invalidate_caches
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -20,9 +20,9 @@ from typing import Any
 
 from paribus.errors import ParibusError, SpecError, nearest
 
-# Modules that were imported from a spec's folder, so that another folder's of the same name is not
-# taken for them: name → folder.
-_IMPORTED: dict[str, str] = {}
+# Modules that were imported from specs' folders, with the time and size of their file then. Another
+# folder's of the same name is not taken for them, nor they for what they have become.
+_IMPORTED: dict[str, tuple[str, tuple[int, int]]] = {}
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,19 @@ class Builder:
         finally:
             for new in set(sys.modules) - before:
                 if _is_below(sys.modules[new], self.folder):
-                    _IMPORTED[new] = self.folder
+                    _IMPORTED[new] = self.folder, _stamp(sys.modules[new])
 
     def _forget_others(self, top: str) -> None:
-        """Forget modules of other specs' folders; refuse one that hides an imported module."""
-        for name in [n for n, folder in _IMPORTED.items() if folder != self.folder]:
+        """Forget modules of other folders, and changed ones; refuse to hide an imported module."""
+        changed = any(
+            name in sys.modules and _stamp(sys.modules[name]) != stamp
+            for name, (_, stamp) in _IMPORTED.items()
+        )
+        for name in [n for n, (of, _) in _IMPORTED.items() if changed or of != self.folder]:
             sys.modules.pop(name, None)
             del _IMPORTED[name]
+        # A file that was written a moment ago is not in what Python remembers of its folder.
+        invalidate_caches()
         loaded, found = sys.modules.get(top), PathFinder.find_spec(top, [self.folder])
         if loaded is None or found is None or _is_below(loaded, self.folder):
             return
@@ -125,6 +131,14 @@ def _is_below(module: ModuleType, folder: str) -> bool:
     file = getattr(module, "__file__", None)
     places = [file] if file else [str(path) for path in getattr(module, "__path__", ())]
     return any(Path(place).is_relative_to(folder) for place in places)
+
+
+def _stamp(module: ModuleType) -> tuple[int, int]:
+    try:
+        found = Path(str(module.__file__)).stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 def _modules_in(folder: str) -> list[str]:

@@ -153,6 +153,8 @@ class Natives:
                     f"{list(inspection.outputs)} for an example, but the data needs [{classes}]: "
                     "an output for each class (or number, for regression)"
                 )
+        if len(found) > 1:
+            self._require_no_noise(found)
         if self.reference in found:
             canonical = found[self.reference].tensors
         else:
@@ -169,6 +171,18 @@ class Natives:
             tables=tables,
             native={name: found[name].tensors for name in tables},
         )
+
+    def _require_no_noise(self, found: Mapping[str, Inspection]) -> None:
+        """Refuse to compare what draws from a generator that no other framework has."""
+        for name, inspection in found.items():
+            for module in inspection.modules:
+                share = module.settings.get("p")
+                if module.op == "dropout" and isinstance(share, float | int) and share > 0:
+                    raise SpecError(
+                        f"native: {name}'s {module.name} ({module.kind}) drops {share:g} of its "
+                        "values, drawn by a generator of its framework's own, which no other "
+                        "framework repeats; build the models without dropout to compare them"
+                    )
 
     def _table(
         self,

@@ -138,11 +138,12 @@ def verify(
         parties = [
             stack.enter_context(Party(name, device or spec.device, spec.numerics)) for name in names
         ]
-        if subject is None:
+        if subject is None and spec.native is not None:
             # What a model of the user's own is made of, its backend knows.
             remote = [party.backend for party in parties]
             natives = Natives(spec.native, remote, spec.seed, accept=accept_names)
             subject = subject_of(spec, step, steps, natives)
+        assert subject is not None
         subject = subject.rounded(precision)
         return verify_parties(spec.name, subject, parties, precision, say)
 

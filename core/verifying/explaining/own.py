@@ -82,7 +82,7 @@ class Parted:
 
     def hints(self) -> tuple[str, ...]:
         """Return what the modules declare otherwise."""
-        before = next(reversed(self.agreed), "")
+        before = list(self.agreed)[-1] if self.agreed else ""
         return tuple(self.pair.declared(self.node, before))
 
     def _inside(self, given: Array) -> Explanation | None:
@@ -98,7 +98,7 @@ class Parted:
 
     def _on_the_way(self, ours: Array, theirs: Array) -> Iterator[Guess]:
         first, second = self.pair.names
-        for name, value in reversed(self.agreed.items()):
+        for name, value in reversed(list(self.agreed.items())):
             where = f"between {name} and {self.node}"
             if value.ndim == 4 and ours.ndim == 2 and ours.shape[1] == value[0].size:
                 shape = value.shape[1:]
