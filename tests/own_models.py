@@ -98,10 +98,19 @@ def changed(code: str, old: str, new: str) -> str:
     return code.replace(old, new)
 
 
-def write(folder: Path, torch: str = TORCH, keras: str = KERAS, **native: Any) -> Path:
+def write(
+    folder: Path,
+    torch: str = TORCH,
+    keras: str = KERAS,
+    *,
+    finetune: dict[str, Any] | None = None,
+    data: dict[str, Any] | None = None,
+    **native: Any,
+) -> Path:
     """Write the two models and a spec that names them; return the spec."""
     (folder / "in_torch.py").write_text(torch)
     (folder / "in_keras.py").write_text(keras)
     path = folder / "port.json"
-    path.write_text(json.dumps({**SPEC, "native": {**SPEC["native"], **native}}))
+    sections = {"finetune": finetune or SPEC["finetune"], "data": data or SPEC["data"]}
+    path.write_text(json.dumps({**SPEC, **sections, "native": {**SPEC["native"], **native}}))
     return path

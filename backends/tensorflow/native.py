@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from paribus.adapter import Numerics, Precision, Task, Tensors
@@ -52,12 +53,14 @@ class NativeSteps(Steps):
         """Return the model's outputs; everything that it would assign is a new statistic."""
         assert self.built is not None
         model, names = self.built.model, self._names()
-        free = [state.tensors[names[id(v)]] for v in model.trainable_variables]
-        kept = [state.tensors[names[id(v)]] for v in model.non_trainable_variables]
+        values = [(v, state.tensors[names[id(v)]]) for v in model.variables]
 
         def stateless() -> Tensor:
-            outputs, updated = model.stateless_call(free, kept, x, training=state.training)
-            for variable, value in zip(model.non_trainable_variables, updated, strict=True):
+            # Called as its user would: whether the model takes ``training`` is its own affair.
+            with keras.StatelessScope(state_mapping=values) as scope:
+                outputs = model(x, training=state.training)
+            for variable in model.non_trainable_variables:
+                value = scope.get_current_value(variable)
                 state.statistics[names[id(variable)]] = value
             return outputs
 

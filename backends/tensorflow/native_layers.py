@@ -25,6 +25,8 @@ _LEAVES = {
     "depthwise_kernel": "weight",
     "embeddings": "weight",
 }
+# As Keras's MultiHeadAttention calls its own layers.
+_INPUTS, _OUTPUT = ("query", "key", "value"), "attention_output"
 _SPACE = {1: "L", 2: "HW", 3: "DHW"}
 
 
@@ -38,12 +40,16 @@ def role(layer: Any, name: str) -> Literal["weight", "bias", "norm"]:
 def leaf(layer: Any, name: str) -> str:
     """Return the shared word for a variable of a layer."""
     last = name.rpartition("/")[2].rstrip("'")
-    return _LEAVES.get(last, last)
+    word = _LEAVES.get(last, last)
+    return f"{layer.name} {word}" if _of_attention(layer, _INPUTS) else word
 
 
 def layout(layer: Any, name: str) -> str:
     """Return the layout in letters; see ``NativeTensor``."""
-    if leaf(layer, name) != "weight":
+    word = leaf(layer, name).rpartition(" ")[2]
+    if _of_attention(layer, (*_INPUTS, _OUTPUT)):
+        return "IO" if word == "weight" else "O"
+    if word != "weight":
         return ""
     if isinstance(layer, layers.DepthwiseConv2D):
         return "HWCM"
@@ -54,6 +60,11 @@ def layout(layer: Any, name: str) -> str:
     if isinstance(layer, layers.Dense):
         return "IO"
     return "VE" if isinstance(layer, layers.Embedding) else ""
+
+
+def _of_attention(layer: Any, names: tuple[str, ...]) -> bool:
+    """Whether a layer is one of the products inside of Keras's MultiHeadAttention."""
+    return isinstance(layer, layers.EinsumDense) and layer.name in names
 
 
 def describe(name: str, layer: Any, given: tuple[Any, ...]) -> NativeModule:

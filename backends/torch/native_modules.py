@@ -17,6 +17,14 @@ _Norms = (_Norm, nn.LayerNorm, nn.GroupNorm)
 _Pools = (nn.MaxPool2d, nn.AvgPool2d)
 
 _LEAVES = {"running_mean": "mean", "running_var": "variance"}
+# What PyTorch keeps of queries, keys and values: one tensor, or three where their widths differ.
+_ATTENTION = {
+    "in_proj_weight": ("query+key+value weight", "OI"),
+    "in_proj_bias": ("query+key+value bias", "O"),
+    "q_proj_weight": ("query weight", "OI"),
+    "k_proj_weight": ("key weight", "OI"),
+    "v_proj_weight": ("value weight", "OI"),
+}
 _SPACE = {1: "L", 2: "HW", 3: "DHW"}
 
 
@@ -33,11 +41,15 @@ def leaf(part: nn.Module, last: str) -> str:
         return {"weight": "scale", "bias": "shift"}.get(last, _LEAVES.get(last, last))
     if isinstance(part, nn.Linear | _Conv | nn.Embedding | nn.Bilinear):
         return last
+    if isinstance(part, nn.MultiheadAttention):
+        return _ATTENTION.get(last, (last, ""))[0]
     return _LEAVES.get(last, last)
 
 
 def layout(part: nn.Module, last: str) -> str:
     """Return the layout in letters; see ``NativeTensor``."""
+    if isinstance(part, nn.MultiheadAttention):
+        return _ATTENTION.get(last, (last, ""))[1]
     if last != "weight":
         return ""
     if isinstance(part, nn.Linear):

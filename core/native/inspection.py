@@ -30,7 +30,8 @@ class NativeTensor:
         role: what weight decay asks for; see ``architectures.Tensor``.
         module: name of the module that owns it; empty for the model itself.
         leaf: what the tensor is to its module in words that all frameworks share: ``weight``,
-            ``bias``, ``scale``, ``shift``, ``mean``, ``variance``, else its own last name.
+            ``bias``, ``scale``, ``shift``, ``mean``, ``variance``; ``query weight`` (key, value)
+            of attention, ``query+key+value weight`` where it is one tensor; else its last name.
         layout: a letter an axis, equal letters for what is the same in every framework: ``OIHW``
             of a convolution; empty where the backend does not know.
     """

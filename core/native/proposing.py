@@ -10,8 +10,9 @@ listed on both sides.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
+from math import prod
 
 from paribus.architectures.network import Shape
 from paribus.native.inspection import Inspection, NativeTensor
@@ -50,7 +51,11 @@ def propose(reference: Inspection, other: Inspection) -> Proposal:
     unsure: list[str] = []
     partner: dict[str, str] = {}
     for tensor in reference.tensors:
-        taken = {parts[0].name for parts in table.values()}
+        taken = {part.name for parts in table.values() for part in parts}
+        joined = _joined(tensor, [one for one in other.tensors if one.name not in taken])
+        if joined:
+            table[tensor.name] = joined
+            continue
         options = [
             (option, part)
             for option in other.tensors
@@ -80,7 +85,7 @@ def propose(reference: Inspection, other: Inspection) -> Proposal:
             )
         if tensor.module and best.module:
             partner.setdefault(tensor.module, best.module)
-    found = {parts[0].name for parts in table.values()}
+    found = {part.name for parts in table.values() for part in parts}
     return Proposal(
         table,
         tuple(t.name for t in reference.tensors if t.name not in table),
@@ -107,12 +112,40 @@ def _distance(
     return (
         tensor.leaf != option.leaf,
         all(ops) and ops[0] != ops[1],
-        _plain(tensor.module) != _plain(option.module),
+        not _alike(tensor.module, option.module),
     )
 
 
-def _plain(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum())
+def _alike(ours: str, theirs: str) -> bool:
+    """Whether two modules have one name, whatever each model calls itself."""
+    first, second = (_components(name) for name in (ours, theirs))
+    short = min(len(first), len(second))
+    return first[-short:] == second[-short:]
+
+
+def _components(name: str) -> list[str]:
+    parts = name.replace("/", ".").split(".")
+    return ["".join(c for c in part.lower() if c.isalnum()) for part in parts]
+
+
+def _joined(tensor: NativeTensor, free: Sequence[NativeTensor]) -> tuple[Part, ...]:
+    """Return the parts of a tensor that another framework keeps as several; none where it is one.
+
+    Its leaf says which: ``query+key+value weight``.
+    """
+    names, _, leaf = tensor.leaf.partition(" ")
+    each = names.split("+")
+    if len(each) < 2 or not tensor.shape or tensor.shape[0] % len(each):
+        return ()
+    one = replace(tensor, shape=(tensor.shape[0] // len(each), *tensor.shape[1:]))
+    parts = []
+    for name in each:
+        option = next((o for o in free if o.leaf == f"{name} {leaf}"), None)
+        part = None if option is None else fitting(one, option)
+        if part is None:
+            return ()
+        parts.append(part)
+    return tuple(parts)
 
 
 def fitting(tensor: NativeTensor, option: NativeTensor) -> Part | None:
@@ -124,7 +157,12 @@ def fitting(tensor: NativeTensor, option: NativeTensor) -> Part | None:
         if sorted(tensor.layout) != sorted(option.layout):
             return None
         axes = tuple(tensor.layout.index(letter) for letter in option.layout)
-        return _part(option, axes) if tuple(ours[axis] for axis in axes) == theirs else None
+        moved = tuple(ours[axis] for axis in axes)
+        if moved == theirs:
+            return _part(option, axes)
+        # Heads that share an axis here and have one of their own there.
+        split = len(theirs) > len(ours) and prod(theirs) == prod(ours)
+        return Part(option.name, theirs, axes, ours) if split and _cuts(moved, theirs) else None
     if ours == theirs:
         return _part(option, tuple(range(len(ours))))
     for axes in _orders(len(ours)):
@@ -133,6 +171,12 @@ def fitting(tensor: NativeTensor, option: NativeTensor) -> Part | None:
     if [n for n in ours if n != 1] == [n for n in theirs if n != 1]:
         return Part(option.name, theirs)
     return None
+
+
+def _cuts(whole: Shape, parts: Shape) -> bool:
+    """Whether axes of ``whole`` are cut into those of ``parts``, each by itself."""
+    ends = {prod(parts[:end]) for end in range(1, len(parts) + 1)}
+    return all(prod(whole[:end]) in ends for end in range(1, len(whole) + 1))
 
 
 def _depthwise(tensor: NativeTensor, option: NativeTensor) -> Part | None:

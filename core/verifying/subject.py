@@ -107,7 +107,8 @@ def subject_of(spec: Spec, step: str | None, steps: int, natives: Natives | None
     schedule = Schedule(recipe, recipe.epochs, rows, spec.seed, chosen, inputs, len(network.noisy))
     initial = initial_weights(spec, chosen, network, None, natives)
     plans = _plans(schedule, steps)
-    notes = [f"{chosen} of {network.architecture}, from weights: {initial.origin}"]
+    what = "models of your own" if spec.native is not None else network.architecture
+    notes = [f"{chosen} of {what}, from weights: {initial.origin}"]
     if chosen == "finetune" and "pretrain" in spec.steps and spec.finetune.weights == "auto":
         notes.append("the pretrain step is not run first: equality does not depend on its weights")
     if len(plans) < steps:

@@ -21,6 +21,7 @@ from paribus.verifying.verification import verify_parties
 
 BACKENDS = ("torch", "tensorflow")
 STEPS = 4
+EXAMPLE = Path(__file__).parents[2] / "examples" / "port" / "port.toml"
 
 Verify = Callable[..., Verification]
 
@@ -56,6 +57,26 @@ def test_a_right_port_is_proven(verify: Verify) -> None:
     found = verify()
     assert set(verdicts(found).values()) == {"PASS"}
     assert found.passed
+
+
+def test_a_right_port_is_proven_under_a_recipe_with_everything(verify: Verify) -> None:
+    finetune = {
+        "epochs": 2, "batch_size": 20, "shards": 2, "clip_norm": 0.5, "label_smoothing": 0.1,
+        "optimizer": {"name": "adamw", "weight_decay": 0.1, "decay": "weights"},
+    }  # fmt: skip
+    transform = {"crop": 8, "pad": 1, "horizontal_flip": True}
+    found = verify(finetune=finetune, data={"limit": 70, "classes": [0, 1, 2],
+                                            "transform": transform})  # fmt: skip
+    assert set(verdicts(found).values()) == {"PASS"}
+
+
+def test_the_example_is_a_right_port(pool: Pool) -> None:
+    spec = paribus.load(EXAMPLE)
+    assert spec.native is not None
+    own = Natives(spec.native, [pool.backend(name) for name in BACKENDS], spec.seed)
+    subject = subject_of(spec, None, 2, own)
+    parties = [Party(name, "cpu", "strict", pool.backend(name)) for name in BACKENDS]
+    assert verify_parties("port", subject, parties, "float64").passed
 
 
 WRONG: dict[str, tuple[str, str, str, str, str]] = {
