@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import planted
@@ -88,7 +87,8 @@ CASES: dict[str, tuple[Tree, int, str, str, str]] = {
         "GELU uses the tanh approximation where the definition has the error function",
     ),
     "sum": (
-        _spec(MLP, MOMENTUM), 1, "loss", "", "the loss is a sum over the rows, not their mean (16 times as large)",
+        _spec(MLP, MOMENTUM), 1, "loss", "",
+        "the loss is a sum over the rows, not their mean (16 times as large)",
     ),
     "detached": (
         _spec(MLP, MOMENTUM), 1, "gradients", "hidden.0.bias",
