@@ -10,7 +10,14 @@ from typing import Any, Literal
 import numpy as np
 
 from paribus.verifying.distances import Distances
-from paribus.verifying.tolerances import BLIND_FLOOR, DROWNED, FIXED, FLOOR, NOISE_FACTOR
+from paribus.verifying.tolerances import (
+    BLIND_FLOOR,
+    DROWNED,
+    FIXED,
+    FLOOR,
+    NOISE_FACTOR,
+    RATE_FLOOR,
+)
 
 Verdict = Literal["PASS", "FAIL", "ABSTAIN"]
 
@@ -132,11 +139,12 @@ def _by_noise(backend: str, quantity: str, values: dict[str, float], noise: Nois
         for one in (noise.reference, noise.own)
     )
     loud = {name: max(ours[name], theirs[name]) for name in values}
-    if noise.blind and quantity not in ("losses",):
+    if noise.blind and quantity != "losses":
         # Samples of two runs: those of all tensors together say more than a single one's.
         loud = dict.fromkeys(values, max(loud.values()))
-    least = FIXED[quantity] if noise.precision == "float64" else noise.floor
-    if quantity == "learning_rates":
+    exact = noise.precision == "float64"
+    least = FIXED[quantity] if exact else noise.floor
+    if quantity == "learning_rates" and not exact:
         least = max(least, RATE_FLOOR)
     judged = [name for name in values if loud[name] <= DROWNED]
     if not judged:
@@ -150,10 +158,6 @@ def _by_noise(backend: str, quantity: str, values: dict[str, float], noise: Nois
     return Check(backend, quantity, verdict, values[worst], allowed[worst], worst,
                  _drowned(quantity, values, judged),
                  (ours[worst], theirs[worst]), values)  # fmt: skip
-
-
-# Below float64 the weights' rounding next to their change, averaged over all of them.
-RATE_FLOOR = 1e-3
 
 
 def _drowned(quantity: str, values: dict[str, float], judged: list[str]) -> str:

@@ -41,3 +41,5 @@ FLOOR = {"float32": 4 * 2.0**-23, "float64": 4 * 2.0**-52, "bfloat16": 4 * 2.0**
 BLIND_FLOOR = {"float32": 100 * 2.0**-23, "float64": 100 * 2.0**-52, "bfloat16": 16 * 2.0**-7}
 # Noise above this share of a value leaves nothing to compare.
 DROWNED = 0.1
+# Of a learning rate below float64: weights are rounded, next to which their change may be small.
+RATE_FLOOR = 1e-3

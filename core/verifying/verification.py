@@ -198,7 +198,7 @@ class _Work:
             return checks, self._parted(party, checks)
         checks = judge(party.name, distances)
         parted = self._parted(party, checks)
-        if parted is not None and not parted.found and not _immediate(checks):
+        if parted is not None and not parted.found:
             # Each step by itself is the same: what is left has grown out of rounding.
             checks = judge(party.name, distances, self._between_selves(party, seen))
             parted = parted if any(check.verdict == "FAIL" for check in checks) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import planted
@@ -27,7 +27,7 @@ MOMENTUM = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9, "weight_decay
 ADAM = {"name": "adam", "learning_rate": 0.003, "weight_decay": 0.01}
 COSINE = {"name": "cosine", "warmup_epochs": 0.5}
 
-Verify = Callable[[str, Tree], Verification]
+Verify = Callable[..., Verification]
 
 
 @pytest.fixture(scope="module")
@@ -42,16 +42,26 @@ def verify(tmp_path_factory: pytest.TempPathFactory, pool: Pool) -> Iterator[Ver
         patch.setenv("PLANTED", str(mistake))
         with RemoteBackend(planted.NAME, threads=1) as wrong:
 
-            def run(name: str, tree: Tree) -> Verification:
+            def run(
+                name: str,
+                tree: Tree,
+                *,
+                precision: Any = "float64",
+                first: bool = False,
+                opaque: bool = False,
+            ) -> Verification:
                 mistake.write_text(name)
                 path = folder / "spec.json"
                 path.write_text(json.dumps(tree))
-                subject = subject_of(paribus.load(path), None, 4)
+                subject = subject_of(paribus.load(path), None, 4).rounded(precision)
+                if opaque:
+                    subject = replace(subject, network=replace(subject.network, nodes=()))
+                backends = [pool.backend("torch"), wrong]
                 parties = [
                     Party(backend.name, "cpu", "strict", backend)
-                    for backend in (pool.backend("torch"), wrong)
+                    for backend in (reversed(backends) if first else backends)
                 ]
-                return verify_parties("planted", subject, parties, "float64")
+                return verify_parties("planted", subject, parties, precision)
 
             yield run
 
@@ -88,7 +98,8 @@ CASES: dict[str, tuple[Tree, int, str, str, str]] = {
         "GELU uses the tanh approximation where the definition has the error function",
     ),
     "sum": (
-        _spec(MLP, MOMENTUM), 1, "loss", "", "the loss is a sum over the rows, not their mean (16 times as large)",
+        _spec(MLP, MOMENTUM), 1, "loss", "",
+        "the loss is a sum over the rows, not their mean (16 times as large)",
     ),
     "detached": (
         _spec(MLP, MOMENTUM), 1, "gradients", "hidden.0.bias",
@@ -151,3 +162,46 @@ def test_without_a_mistake_nothing_is_found(verify: Verify) -> None:
     found = verify("none", _spec(CNN, MOMENTUM))
     assert found.passed
     assert not found.divergences
+
+
+@pytest.mark.parametrize("mistake", ["dropped bias", "batch norm epsilon", "velocity"])
+def test_a_reference_that_is_wrong_is_the_one_accused(verify: Verify, mistake: str) -> None:
+    tree, step, stage, _, cause = CASES[mistake]
+    (divergence,) = verify(mistake, tree, first=True).divergences
+    assert divergence.difference is not None
+    assert (divergence.step, divergence.difference.stage) == (step, stage)
+    if mistake != "dropped bias":
+        # A gradient has no definition in NumPy here, so of two nobody knows which is right.
+        assert divergence.who == planted.NAME
+        assert cause in divergence.cause
+
+
+def test_in_float32_a_mistake_is_larger_than_any_noise(verify: Verify) -> None:
+    """And it is named, since its cause is looked for in float64."""
+    tree, *_, cause = CASES["batch norm epsilon"]
+    found = verify("batch norm epsilon", tree, precision="float32")
+    failed = {check.quantity for check in found.checks if check.verdict == "FAIL"}
+    assert {"forward_evaluation", "forward_training", "loss", "losses"} <= failed
+    (divergence,) = found.divergences
+    assert cause in divergence.cause
+
+
+def test_of_a_model_whose_inside_is_unknown_the_outputs_are_named(verify: Verify) -> None:
+    tree = CASES["batch norm epsilon"][0]
+    (divergence,) = verify("batch norm epsilon", tree, opaque=True).divergences
+    assert divergence.difference is not None
+    assert divergence.difference.name == "outputs"
+    assert divergence.cause == "unexplained"
+    # An update has no nodes, so it is explained all the same.
+    tree, step, *_, cause = CASES["late epsilon"]
+    (divergence,) = verify("late epsilon", tree, opaque=True).divergences
+    assert divergence.step == step
+    assert cause in divergence.cause
+
+
+def test_only_the_rows_that_differ_fail(verify: Verify) -> None:
+    """A wrong running variance changes neither training nor weights."""
+    found = verify("biased variance", CASES["biased variance"][0])
+    verdicts = {check.quantity: check.verdict for check in found.checks}
+    assert verdicts.pop("statistics") == "FAIL"
+    assert set(verdicts.values()) == {"PASS"}

@@ -16,7 +16,8 @@ from paribus.adapter import Array
 from paribus.architectures import INPUT, TARGETS, Network, Node
 from paribus.plan import EvalPlan
 from paribus.verifying.explaining.explanation import Explanation, Guess, explain, fitted_epsilon
-from paribus.verifying.explaining.variants import Compute, Place, variants
+from paribus.verifying.explaining.places import Compute, Place
+from paribus.verifying.explaining.variants import variants
 
 ONE = "output"
 
