@@ -102,7 +102,9 @@ def subject_of(spec: Spec, step: str | None, steps: int, natives: Natives | None
     recipe, view = spec.recipe(chosen), step_data(spec, chosen)
     dataset, rows = examples.dataset(view), examples.split(view).train
     network = examples.network(spec, chosen)
-    task = task_of(network, recipe, spec.finetune.freeze if chosen == "finetune" else "none")
+    freeze = spec.finetune.freeze if chosen == "finetune" else "none"
+    # Masks of a framework's own generator are no two backends' the same; the plan's are.
+    task = task_of(network, recipe, freeze, native_noise=False)
     inputs = reading(dataset, rows, view, recipe, spec.seed, chosen)
     schedule = Schedule(recipe, recipe.epochs, rows, spec.seed, chosen, inputs, len(network.noisy))
     initial = initial_weights(spec, chosen, network, None, natives)

@@ -81,6 +81,12 @@ def test_all_problems_are_listed_at_once() -> None:
         ),
         ({"model": "resnet19"}, "model.architecture = 'resnet19': allowed: 'mlp', 'cnn', 'resn"),
         ({"model": None}, "model = null: allowed: 'mlp', 'cnn', "),
+        ({"model": {"dropout": 1}}, "model.dropout = 1: allowed: a number from 0 to 0.999"),
+        (
+            {"dropout_masks": "native"},
+            "dropout_masks = 'native' drops other values on every backend, which numerics = "
+            "'strict' excludes; set numerics = 'fast'",
+        ),
         ({"model": {"channels": ["a"]}}, "model.channels[0] = 'a': allowed: a whole number from"),
         ({"model": {"hidden": 3.0}}, "model.hidden = 3.0: allowed: a whole number from 0 to 65536"),
         ({"finetune": 3}, "finetune = 3: allowed: a table with the keys objective, epochs, "),
