@@ -16,6 +16,7 @@ import typer
 
 from paribus.commands.models import export, predict
 from paribus.commands.options import (
+    AcceptNames,
     AsJson,
     Device,
     Out,
@@ -26,6 +27,7 @@ from paribus.commands.options import (
     print_json,
 )
 from paribus.commands.run import run
+from paribus.commands.verify import verify
 
 if TYPE_CHECKING:
     from paribus.spec import Spec
@@ -64,6 +66,7 @@ def compare(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    accept_names: AcceptNames = False,
 ) -> None:
     """Run an experiment on several backends, each in its own process, and compare."""
     from paribus.comparing import compare as compare_spec
@@ -78,6 +81,7 @@ def compare(
         overwrite=overwrite,
         say=lambda message: None if quiet else typer.echo(message, err=True),
         show_progress=not quiet and sys.stderr.isatty(),
+        accept_names=accept_names,
     )
     if as_json:
         print_json({"reference": names[0], "backends": comparison.table()})
@@ -172,6 +176,7 @@ def models(as_json: AsJson = False) -> None:
 
 app.command()(predict)
 app.command()(export)
+app.command()(verify)
 
 
 @app.callback(invoke_without_command=True)

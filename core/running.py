@@ -15,6 +15,7 @@ from paribus.errors import NonFiniteLoss, RunFolderError, SpecError
 from paribus.feeding import Feed
 from paribus.keeping import Stopped
 from paribus.machine import Machine
+from paribus.native.natives import Natives
 from paribus.progress import Progress
 from paribus.result import Result, open_model
 from paribus.runfolder import PRETRAINED, SPEC, TOKENIZER, WEIGHTS, RunFolder
@@ -90,7 +91,8 @@ def run(
     if target is not None and overwrite:
         _refuse_own_weights(spec, target)
     # What can be known to fail fails now: before training, and before a folder is made or emptied.
-    examples = Examples(spec)
+    natives = None if spec.native is None else Natives(spec.native, [descriptor], spec.seed)
+    examples = Examples(spec, natives)
     prepare(spec, examples)
     data = sources(spec, examples)
     if opened is not None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from paribus import draws, durable
 from paribus.architectures import Network, Tensor
 from paribus.checkpoints.reading import read
-from paribus.errors import WeightsError, listed
+from paribus.errors import SpecError, WeightsError, listed
 
 Array = npt.NDArray[Any]
 
@@ -28,7 +28,12 @@ def draw(network: Network, seed: int, only: Iterable[str] | None = None) -> dict
         network: whose tensors are drawn, with their published initialisers.
         seed: the experiment's seed.
         only: names to draw; all by default.
+
+    Raises:
+        SpecError: a model of the user's own, whose code draws its tensors.
     """
+    if any(node.op == "native" for node in network.nodes):
+        raise SpecError("the tensors of a model of your own are drawn by its code, not by paribus")
     names = network.tensors if only is None else only
     return {name: _draw(network.tensors[name], seed) for name in names}
 

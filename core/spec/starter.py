@@ -101,6 +101,12 @@ dropout = 0.0              # all but resnet*: probability of dropping a value in
 # attention_dropout = 0.0  # vit*, bert, gpt2: the same of attention's shares
 # stochastic_depth = 0.0   # resnet*, vit*: probability that an example skips the last block
 
+# [native]                 # instead of [model] and checkpoint: models of your own, by backend
+# torch = "mymodels:build" # package.module:function, which returns the model
+# path = "models"          # folder of the modules; by default the spec's own
+# names = "names.json"     # which tensor of one model is which of another's
+# initial = "first.safetensors"   # the weights that drawn means; by default the function's own
+
 [pretrain]                 # trains a model on [data], or on what [pretrain.data] changes in it
 objective = "classification"   # what is learned: classification, regression; of texts also
                            # masked_lm (masked tokens), causal_lm (each next token)

@@ -104,7 +104,8 @@ def fit(
         tuple(dict.fromkeys((recipe.monitor, *recipe.metrics, *metrics))),
         recipe.label_smoothing,
     )
-    initial = initial_weights(spec, step, network, None if body is None else body.weights)
+    natives = None if spec.native is None else experiment.examples.natives
+    initial = initial_weights(spec, step, network, None if body is None else body.weights, natives)
     schedule = Schedule(
         recipe, epochs or recipe.epochs, train_rows, spec.seed, stream, inputs, len(network.noisy)
     )
@@ -126,7 +127,8 @@ def fit(
             after_epoch,
         )
         if initial.origin != "drawn":
-            experiment.say_once(f"{network.architecture} starts from {initial.origin}")
+            what = "the model" if spec.native is not None else network.architecture
+            experiment.say_once(f"{what} starts from {initial.origin}")
         trained = experiment.keeper.train(identity, work, lasting=lasting)
     return Fitted(trained, Model(network, trained.weights, view, judge), initial.origin)
 
