@@ -15,6 +15,7 @@ from paribus.batches import Schedule
 from paribus.data import Dataset
 from paribus.judging import Judge
 from paribus.loop import Trained
+from paribus.native.network import NATIVE
 from paribus.plan import Integers
 from paribus.runstate.records import Identity
 from paribus.spec.sections import Spec
@@ -146,7 +147,8 @@ def _identity(
     """Return which training this is, whatever file its data and initial weights came from."""
     preprocess = schedule.inputs.preprocess
     numbers = [list(map(float, values)) for values in (preprocess.scale, preprocess.shift)]
-    drawn = initial.origin == "drawn"
+    # What a builder of the user's own draws is not a function of the seed alone.
+    drawn = initial.origin == "drawn" and network.architecture != NATIVE
     depends = {
         "examples": dataset.fingerprint,
         "rows": weights.fingerprint({"train": schedule.rows, "validation": validation_rows}),
