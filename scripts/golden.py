@@ -4,7 +4,7 @@
     python scripts/golden.py --check    computes everything again and compares, writes nothing
 
 Every scene is played on each promised backend, in float64, each backend in a process of its own on
-one thread; forward passes and the first loss are also computed by ``paribus.reference``. Unless all
+one thread; forward passes and losses are also computed by ``paribus.reference``. Unless all
 of them are within 1e-11 of the first backend, nothing is written. On one machine with the same
 versions the files come out the same to the byte.
 """

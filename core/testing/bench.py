@@ -23,6 +23,7 @@ from paribus.remote import RemoteBackend
 from paribus.testing.networks import NETWORKS
 from paribus.testing.plans import task
 from paribus.testing.playing import play
+from paribus.testing.scenes import scenes
 from paribus.testing.shipped import Golden, load
 
 # Two implementations of the same float64 arithmetic, a few layers and steps deep, are 1e-13 apart;
@@ -107,7 +108,7 @@ class Bench:
         """Return the first claimed network of ``NETWORKS`` by these names."""
         operations = self.descriptor.capabilities.operations
         for name in names:
-            if {node.op for node in NETWORKS[name].nodes} <= operations:
+            if NETWORKS[name].operations <= operations:
                 return NETWORKS[name]
         not_claimed(f"operations of {' or '.join(names)}")
 
@@ -129,7 +130,7 @@ class Bench:
         missing = [
             f"{what} {', '.join(sorted(wanted - claimed))}"
             for what, wanted, claimed in (
-                ("operation", {node.op for node in network.nodes}, can.operations),
+                ("operation", network.operations, can.operations),
                 ("update rule", {rule}, can.rules),
                 ("precision", {precision}, can.precisions),
             )
@@ -203,9 +204,9 @@ class Bench:
 
 
 def golden(name: str) -> Golden:
-    """Return a stored scene by its name."""
-    for network_name in NETWORKS:
-        found = load(network_name)
-        if name in found:
-            return found[name]
-    raise KeyError(f"no scene is called {name!r}")
+    """Return a stored scene by its name.
+
+    Raises:
+        KeyError: none is called so.
+    """
+    return load(scenes()[name].network_name)[name]

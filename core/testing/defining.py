@@ -50,6 +50,7 @@ def outputs(scene: Scene, weights: Mapping[str, Array], *, training: bool) -> Ar
 def first_loss(scene: Scene, weights: Mapping[str, Array]) -> float:
     """Return the loss of the plan's first step."""
     plan, network, total = scene.plan, scene.network, 0.0
+    keys, first_row = None if plan.noise is None else plan.noise[0], 0
     for shard, count in enumerate(plan.counts[0].tolist()):
         at = (0, shard, slice(count))
         rows = plan.indices[at]
@@ -64,9 +65,11 @@ def first_loss(scene: Scene, weights: Mapping[str, Array]) -> float:
         found, _ = reference.forward(
             network, weights, inputs, training=True,
             frozen=scene.task.frozen_norms(network), positions=positions,
+            noise=keys, first_row=first_row,
         )  # fmt: skip
         if labels is None:
             raise ValueError(f"{scene.name} has nothing to compare its outputs with")
         losses = reference.row_losses(network, found, labels, counts, scene.task.label_smoothing)
         total += float((plan.weights[at] * losses).sum())
+        first_row += count
     return total

@@ -12,6 +12,7 @@ TINY = {"patch": 4, "layers": 2, "heads": 2, "hidden": 8, "mlp": 12}
 WORDS = {"vocabulary": 40, "positions": 12, "layers": 2, "heads": 2, "hidden": 8,
          "intermediate": 12}  # fmt: skip
 LENGTH = 10
+P = {"dropout": 0.1, "attention_dropout": 0.15}
 
 NETWORKS: dict[str, Network] = {
     "cnn": build("cnn", {"channels": [4, 6]}, (2, 8, 8), 3),
@@ -37,6 +38,12 @@ NETWORKS: dict[str, Network] = {
     "masked_bert": build("bert", WORDS, (LENGTH,), 40, "masked_lm"),
     "gpt2": build("gpt2", WORDS, (LENGTH,), 3),
     "causal_gpt2": build("gpt2", WORDS, (LENGTH,), 40, "causal_lm"),
+    # Odd numbers of values, whose last word serves one.
+    "dropped_mlp": build("mlp", {"hidden": [7, 5], "dropout": 0.3}, (6,), 3),
+    "dropped_cnn": build("cnn", {"channels": [4, 6], "hidden": 5, "dropout": 0.3}, (2, 8, 8), 3),
+    "dropped_vit": build("vit", {**TINY, **P, "stochastic_depth": 0.4}, (3, 8, 8), 3),
+    "dropped_bert": build("bert", {**WORDS, **P}, (LENGTH,), 3),
+    "dropped_gpt2": build("gpt2", {**WORDS, **P}, (LENGTH,), 40, "causal_lm"),
 }
 
 # Those whose tensors are too many to ship; what is stored of them is what they compute.

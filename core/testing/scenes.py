@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from paribus import draws
+from paribus import draws, noise
 from paribus.adapter import Task
 from paribus.architectures import Network
 from paribus.optimizers import RULES
@@ -234,7 +234,18 @@ def _padding() -> Iterator[Scene]:
         yield _scene(f"padding/{name}", name, phases, rows=rows, counts=counts)
 
 
+def _dropout() -> Iterator[Scene]:
+    """What the plan's keys drop: in ragged shards, of every step anew; nothing without keys."""
+    counts = np.array([[5, 3], [6, 2], [4, 4]])
+    rows = plans.batches(3, 2, 6, ROWS)
+    phases = (*FORWARD, "gradients", "losses", "weights", "predictions")
+    for name in ("mlp", "cnn", "vit", "bert", "gpt2"):
+        scene = _scene(f"dropout/{name}", f"dropped_{name}", phases, rows=rows, counts=counts)
+        keys = noise.keys(3, "conformance", 0, scene.plan.steps, len(scene.network.noisy))
+        yield replace(scene, plan=replace(scene.plan, noise=keys))
+
+
 RECIPES: tuple[Callable[[], Iterator[Scene]], ...] = (
     _architectures, _objectives, _texts, _rules, _decay, _clipping, _frozen, _inputs, _shards,
-    _padding,
+    _padding, _dropout,
 )  # fmt: skip

@@ -4,8 +4,9 @@
 
     descriptor   what is known before the framework is imported, and what is refused by name
     golden       scenes against golden tensors: architectures, objectives, texts, rules, decay,
-                 clipping, frozen, inputs, shards, padding
+                 clipping, frozen, inputs, shards, padding, dropout
     arithmetic   identities of shards and padding; the constants that frameworks differ in
+    dropout      masks, value by value
     precision    float32, bfloat16 and ``fast`` against float64
     state        weights and optimizer state in and out, stopping and going on
     evaluation   sums, predictions, and that looking changes nothing
@@ -19,6 +20,7 @@ from paribus.testing.suite import (
     activations,
     arithmetic,
     descriptor,
+    dropout,
     evaluation,
     fixtures,
     golden,
@@ -28,7 +30,7 @@ from paribus.testing.suite import (
 )
 
 _CHECKS = (
-    descriptor, golden, arithmetic, precision, state, evaluation, activations, sessions,
+    descriptor, golden, arithmetic, dropout, precision, state, evaluation, activations, sessions,
 )  # fmt: skip
 
 __all__ = ["backend", "bench", "conformance", "device", "known_failures"]

@@ -134,7 +134,7 @@ def test_refuses_networks_of_unclaimed_operations(bench: Bench) -> None:
     """Every network of the suite is either claimed whole or refused by the operations it lacks."""
     claimed = bench.descriptor.capabilities.operations
     for network in NETWORKS.values():
-        lacking = {node.op for node in network.nodes} - claimed
+        lacking = network.operations - claimed
         if not lacking:
             _check(bench, network, bench.rule(), bench.precision, "auto")
             continue
