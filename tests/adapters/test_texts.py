@@ -7,7 +7,7 @@ from dataclasses import replace
 import cases
 import numpy as np
 import pytest
-from labs import Lab
+from labs import PROMISED, Lab
 
 from paribus import draws, reference
 from paribus.architectures import Network, build
@@ -23,7 +23,7 @@ NETWORKS = {
 }
 # Float64, relative to the largest value.
 CLOSE = 1e-12
-FIRST, *OTHERS = ("torch", "tensorflow", "huggingface")
+FIRST, *OTHERS = PROMISED
 
 
 def _labels(network: Network, x: cases.Array) -> cases.Array | None:
