@@ -55,5 +55,5 @@ def kept(key: Tensor, places: Tensor, size: int, probability: float) -> Tensor:
     x = x ^ two
     x = (x ^ (x >> 15)) * jnp.uint32(SECOND)
     x = x ^ (x >> 16)
-    halves = jnp.stack([x & jnp.uint32(0xFFFF), x >> 16], -1).reshape(len(places), 2 * each)
+    halves = jnp.stack([x & jnp.uint32(0xFFFF), x >> 16], -1).reshape(places.shape[0], 2 * each)
     return halves[:, :size] >= jnp.uint32(threshold(probability))

@@ -122,13 +122,13 @@ def _adaptive_avg_pool2d(node: Node, inputs: list[Tensor], state: Pass) -> Tenso
 
 def _flatten(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
     x = inputs[0]
-    return (x.transpose(0, 3, 1, 2) if x.ndim == 4 else x).reshape(len(x), -1)
+    return (x.transpose(0, 3, 1, 2) if x.ndim == 4 else x).reshape(x.shape[0], -1)
 
 
 def _class_token(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
     token = state.tensors[node.name]
     x = inputs[0].astype(token.dtype)
-    return jnp.concatenate([jnp.broadcast_to(token, (len(x), 1, x.shape[-1])), x], 1)
+    return jnp.concatenate([jnp.broadcast_to(token, (x.shape[0], 1, x.shape[-1])), x], 1)
 
 
 def _layer_norm(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
@@ -181,7 +181,7 @@ OPERATIONS: dict[str, Operation] = {
     "flatten": _flatten,
     # Two precisions add up in the higher one.
     "add": lambda node, inputs, state: inputs[0] + inputs[1],
-    "tokens": lambda node, inputs, state: inputs[0].reshape(len(inputs[0]), *node.shape),
+    "tokens": lambda node, inputs, state: inputs[0].reshape(inputs[0].shape[0], *node.shape),
     "class_token": _class_token,
     "position_embedding": lambda n, inputs, state: inputs[0] + state.own(n, "pos_embedding")[0],
     "first_token": lambda node, inputs, state: inputs[0][:, 0],
