@@ -51,6 +51,8 @@ class Task:
             of a step's summed gradient, g ← g · min(1, clip_norm / (n + 1e-6)).
         norms: whether ``StepResults.gradient_norms`` (before clipping) is wanted.
         label_smoothing: ε of the loss (see ``TrainPlan``), for classification.
+        native_noise: whether the framework's own generator may say what is dropped, instead of
+            ``paribus.noise``; in ``fast`` numerics only. What it starts from are the plan's keys.
 
     What the loss is, is the network's ``objective``.
     """
@@ -61,6 +63,7 @@ class Task:
     clips: bool = False
     norms: bool = False
     label_smoothing: float = 0.0
+    native_noise: bool = False
 
     def frozen_norms(self, network: Network) -> frozenset[str]:
         """Return the names of the ``batch_norm`` nodes that run in evaluation mode."""

@@ -16,7 +16,9 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.special import ndtr
 
+from paribus import noise as definition
 from paribus.architectures import INPUT, TARGETS, Network, Node
+from paribus.noise import Keys
 from paribus.plan import Augmentation, Preprocess, center
 
 Array = npt.NDArray[Any]
@@ -30,16 +32,20 @@ def forward(
     training: bool = False,
     frozen: Collection[str] = (),
     positions: Array | None = None,
+    noise: Keys | None = None,
+    first_row: int = 0,
 ) -> tuple[Array, dict[str, Array]]:
     """Return outputs [n, C] (language models: [n, M, C]) and the statistics that training leaves.
 
     ``x`` is [n, C, H, W] or [n, features], already preprocessed, or token numbers; ``frozen`` are
     the names of BatchNorm nodes that run in evaluation mode whatever ``training`` says;
-    ``positions`` [n, M] are what a masked language model predicts.
+    ``positions`` [n, M] are what a masked language model predicts; ``noise`` int32 [L, 2] are the
+    keys of a step, whose rows from ``first_row`` on ``x`` has: without them nothing is dropped.
     """
     values, statistics = trace(
-        network, tensors, x, training=training, frozen=frozen, positions=positions
-    )
+        network, tensors, x, training=training, frozen=frozen, positions=positions, noise=noise,
+        first_row=first_row,
+    )  # fmt: skip
     return values[network.nodes[-1].name], statistics
 
 
@@ -51,22 +57,44 @@ def trace(
     training: bool = False,
     frozen: Collection[str] = (),
     positions: Array | None = None,
+    noise: Keys | None = None,
+    first_row: int = 0,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Return every node's output by name, and statistics; arguments as of ``forward``."""
     dtype = np.int64 if network.reads_tokens else np.float64
     values: dict[str, Any] = {INPUT: np.asarray(x, dtype=dtype), TARGETS: positions}
     statistics = {n: tensors[n] for n, t in network.tensors.items() if t.kind == "statistic"}
+    keys = {} if noise is None else dict(zip(network.noisy, noise, strict=True))
+    drop = Drop(keys, range(first_row, first_row + len(x)))
     for node in network.nodes:
         inputs = [values[name] for name in node.inputs]
         if node.op == "batch_norm":
             live = training and node.name not in frozen
             values[node.name] = _batch_norm(node, tensors, inputs[0], live, statistics)
+        elif node.op in DROPPING:
+            values[node.name] = DROPPING[node.op](node, tensors, *inputs, drop=drop)
         elif node.shares:
             bias = tensors[f"{node.name}.bias"] if node.size("bias") else 0.0
             values[node.name] = inputs[0] @ tensors[node.shares].T + bias
         else:
             values[node.name] = OPERATIONS[node.op](node, tensors, *inputs)
     return values, statistics
+
+
+class Drop:
+    """What one step's keys by node drop of its ``rows``."""
+
+    def __init__(self, keys: Mapping[str, Keys], rows: range) -> None:
+        self._keys, self._rows = keys, rows
+
+    def __call__(self, node: Node, probability: float, x: Array, whole: bool = False) -> Array:
+        """Return ``x`` [n, …] without what is dropped: single values, or ``whole`` examples."""
+        if node.name not in self._keys:
+            return x
+        size = 1 if whole else x[0].size
+        kept = definition.kept(self._keys[node.name], self._rows, size, probability)
+        shape = (len(x), *(1,) * (x.ndim - 1)) if whole else x.shape
+        return np.asarray(x * kept.reshape(shape) * definition.scale(probability))
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:
@@ -211,7 +239,11 @@ def _gelu(node: Node, tensors: Mapping[str, Array], x: Array) -> Array:
     return np.asarray(x * ndtr(x))
 
 
-def _attention(node: Node, tensors: Mapping[str, Array], x: Array) -> Array:
+def _dropout(node: Node, tensors: Mapping[str, Array], x: Array, *, drop: Drop) -> Array:
+    return drop(node, node.attributes["p"], x, whole=node.op == "stochastic_depth")
+
+
+def _attention(node: Node, tensors: Mapping[str, Array], x: Array, *, drop: Drop) -> Array:
     own = {
         leaf: tensors[f"{node.name}.{leaf}"]
         for leaf in ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias")
@@ -219,13 +251,15 @@ def _attention(node: Node, tensors: Mapping[str, Array], x: Array) -> Array:
     projected = x @ own["in_proj_weight"].T + own["in_proj_bias"]
     queries, keys, values = np.split(projected, 3, axis=-1)
     width = node.size("width") // node.size("heads")
-    outputs = []
+    shares = np.empty((len(x), node.size("heads"), x.shape[1], x.shape[1]))
     for head in range(node.size("heads")):
         part = slice(head * width, (head + 1) * width)
         scores = queries[..., part] @ keys[..., part].swapaxes(1, 2) / np.sqrt(width)
-        shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        outputs.append(shares / shares.sum(axis=-1, keepdims=True) @ values[..., part])
-    joined = np.concatenate(outputs, axis=-1)
+        powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        shares[:, head] = powers / powers.sum(axis=-1, keepdims=True)
+    shares = drop(node, node.attributes.get("dropout", 0.0), shares)
+    parts = np.split(values, node.size("heads"), axis=-1)
+    joined = np.concatenate([shares[:, h] @ part for h, part in enumerate(parts)], axis=-1)
     return np.asarray(joined @ own["out_proj.weight"].T + own["out_proj.bias"])
 
 
@@ -233,19 +267,26 @@ def _numbers(tokens: Array) -> Array:
     return tokens[..., 0] if tokens.ndim == 3 else tokens
 
 
-def _dot_product_attention(node: Node, tensors: Mapping[str, Array], *inputs: Array) -> Array:
+def _dot_product_attention(
+    node: Node, tensors: Mapping[str, Array], *inputs: Array, drop: Drop
+) -> Array:
     *parts, tokens = inputs
     queries, keys, values = parts if len(parts) == 3 else np.split(parts[0], 3, axis=-1)
     width = node.size("width") // node.size("heads")
     out = np.zeros_like(queries)
+    count = queries.shape[1]
+    # What a share is multiplied by, if it is dropped or kept.
+    factors = np.ones((len(queries), node.size("heads"), count, count))
+    factors = drop(node, node.attributes.get("dropout", 0.0), factors)
     for row, numbers in enumerate(_numbers(tokens)):
         for head in range(node.size("heads")):
             part = slice(head * width, (head + 1) * width)
             for place in range(len(numbers)):
                 seen = place + 1 if node.size("causal") else int((numbers >= 0).sum())
                 scores = keys[row, :seen, part] @ queries[row, place, part] / np.sqrt(width)
-                shares = np.exp(scores - scores.max())
-                out[row, place, part] = shares / shares.sum() @ values[row, :seen, part]
+                powers = np.exp(scores - scores.max())
+                shares = powers / powers.sum() * factors[row, head, place, :seen]
+                out[row, place, part] = shares @ values[row, :seen, part]
     return out
 
 
@@ -277,7 +318,6 @@ OPERATIONS: Mapping[str, Any] = {
     "token_embedding": _token_embedding,
     "segment_embedding": _segment_embedding,
     "token_positions": lambda node, tensors, x: x + tensors[f"{node.name}.weight"][: x.shape[1]],
-    "dot_product_attention": _dot_product_attention,
     "mean_tokens": _mean_tokens,
     "last_token": _last_token,
     "predicted_tokens": _predicted,
@@ -297,5 +337,11 @@ OPERATIONS: Mapping[str, Any] = {
     "first_token": lambda node, tensors, x: x[:, 0],
     "layer_norm": _layer_norm,
     "gelu": _gelu,
+}
+# Those that drop.
+DROPPING: Mapping[str, Any] = {
+    "dropout": _dropout,
+    "stochastic_depth": _dropout,
     "attention": _attention,
+    "dot_product_attention": _dot_product_attention,
 }

@@ -160,9 +160,8 @@ def check(backend: Backend, network: Network, task: Task, precision: str, device
         Unsupported: it lists every value that the backend cannot honour, and what it can.
     """
     can = backend.capabilities
-    operations = {node.op for node in network.nodes}
     requests = [
-        ("operation", operations, can.operations),
+        ("operation", network.operations, can.operations),
         ("update rule", {task.rule}, can.rules),
         ("precision", {precision}, can.precisions),
         ("device", {device.partition(":")[0]} - {AUTO}, can.device_types),

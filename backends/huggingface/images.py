@@ -53,6 +53,13 @@ VIT_NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"heads\.head\.(?P<leaf>\w+)", ("classifier.{leaf}",)),
 )
 
+VIT_DROPPING: tuple[tuple[str, str], ...] = (
+    (r"encoder\.dropout", "vit.embeddings.dropout"),
+    (_LAYER + r"(self_attention|dropout|stochastic_depth_1)", "vit.layers.{layer}.attention"),
+    (_LAYER + r"mlp\.2", "vit.layers.{layer}.mlp.activation_fn"),
+    (_LAYER + r"(mlp\.4|stochastic_depth_2)", "vit.layers.{layer}.mlp"),
+)
+
 
 def module(network: Network) -> PreTrainedModel | None:
     """Return transformers' model of a network of images; None where it has none like it."""
@@ -68,6 +75,19 @@ def names(network: Network) -> dict[str, tuple[str, ...]]:
     if network.architecture in DEPTHS:
         return {name: (_resnet_name(name),) for name in network.tensors}
     return {name: _vit_names(name) for name in network.tensors}
+
+
+def dropped(network: Network) -> dict[str, str]:
+    """Return behind which module each noisy node's values are dropped, or which attends.
+
+    Its ViT has one dropout after attention and MLP, and none within the MLP; its ResNet none.
+    """
+    if network.architecture in DEPTHS:
+        return {
+            name: _resnet_name(f"{network.node[name].inputs[0]}.weight").rpartition(".")[0]
+            for name in network.noisy
+        }
+    return {name: _vit_place(name) for name in network.noisy}
 
 
 def outputs(module: nn.Module, x: Tensor, positions: Tensor | None) -> Tensor:
@@ -121,9 +141,17 @@ def _vit_config(network: Network) -> ViTConfig:
         layer_norm_eps=size.eps,
         qkv_bias=True,
         hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=0.0,
+        attention_probs_dropout_prob=network.parameters["attention_dropout"],
         num_labels=network.classes,
     )
+
+
+def _vit_place(canonical: str) -> str:
+    for pattern, native in VIT_DROPPING:
+        match = re.fullmatch(pattern, canonical)
+        if match:
+            return native.format(**match.groupdict())
+    raise KeyError(f"{canonical!r} has no place in transformers' ViT")
 
 
 def _vit_names(canonical: str) -> tuple[str, ...]:

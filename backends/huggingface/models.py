@@ -18,9 +18,10 @@ from transformers.models.bert.modeling_bert import BertEmbeddings
 from transformers.utils import logging
 
 from paribus.architectures import Network
+from paribus.backends.huggingface import attention, images, texts, wrapped
 from paribus.backends.huggingface import belongings as with_belongings
-from paribus.backends.huggingface import images, texts, wrapped
 from paribus.backends.torch.models import Model
+from paribus.backends.torch.tokens import lend
 from paribus.belongings import Belongings
 from paribus.errors import Unsupported
 
@@ -34,7 +35,8 @@ def build(network: Network) -> Model:
             kind, module = wrapped, wrapped.module(network)
         names = kind.names(network)
     _check_names(module, names)
-    return Model(module, names, kind.outputs, _save, _prepare)
+    dropped, lent = kind.dropped(network), lend if kind is wrapped else attention.lend
+    return Model(module, names, kind.outputs, _save, _prepare, dropped, lent)
 
 
 def _check_names(module: nn.Module, names: Mapping[str, tuple[str, ...]]) -> None:

@@ -51,6 +51,15 @@ def names(network: Network) -> dict[str, tuple[str, ...]]:
     }
 
 
+def dropped(network: Network) -> dict[str, str]:
+    """Return which module each noisy node is: names have the prefix of tensors' names."""
+    prefix = "transformer" if network.architecture == "gpt2" else "bert"
+    return {
+        name: name if network.node[name].stage == HEAD else f"{prefix}.{name}"
+        for name in network.noisy
+    }
+
+
 def outputs(module: nn.Module, x: Tensor, positions: Tensor | None) -> Tensor:
     """Return outputs of token numbers; see ``paribus.backends.torch.models.Model.logits``."""
     model: Any = module
@@ -92,7 +101,7 @@ def _bert_config(network: Network) -> BertConfig:
         max_position_embeddings=size["positions"],
         layer_norm_eps=size["eps"],
         hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
+        attention_probs_dropout_prob=size["attention_dropout"],
         **_labels(network),
     )
 
@@ -110,7 +119,7 @@ def _gpt2_config(network: Network) -> GPT2Config:
         layer_norm_epsilon=size["eps"],
         resid_pdrop=dropout,
         embd_pdrop=dropout,
-        attn_pdrop=dropout,
+        attn_pdrop=size["attention_dropout"],
         # The published ones are the last of its vocabulary, which another vocabulary has not.
         bos_token_id=None,
         eos_token_id=None,

@@ -145,6 +145,11 @@ def names(network: Network) -> dict[str, tuple[str, ...]]:
     }
 
 
+def dropped(network: Network) -> dict[str, str]:
+    """Return which module each noisy node is."""
+    return {name: f"network.{name}" for name in network.noisy}
+
+
 def outputs(module: nn.Module, x: Tensor, positions: Tensor | None) -> Tensor:
     """Return outputs; see ``paribus.backends.torch.models.Model.logits``."""
     assert isinstance(module, _Wrapped)

@@ -34,6 +34,7 @@ class JaxBackend(Backend):
             | {"layer_norm", "gelu", "attention", "token_embedding", "segment_embedding"}
             | {"token_positions", "dot_product_attention", "mean_tokens", "last_token"}
             | {"predicted_tokens", "shared_linear", "dropout", "stochastic_depth"}
+            | {"attention_dropout"}
         ),
         rules=frozenset(RULES),
         precisions=frozenset({"float32", "float64", "bfloat16"}),
@@ -67,7 +68,7 @@ class JaxBackend(Backend):
             )
         self._require("precision", {precision}, self.capabilities.precisions)
         self._require("update rule", {task.rule}, self.capabilities.rules)
-        operations = {node.op for node in network.nodes}
+        operations = set(network.operations)
         self._require("operation", operations, self.capabilities.operations)
         from paribus.backends.jax.session import JaxSession
 

@@ -34,7 +34,9 @@ def dropped(
     mask = mask.reshape(-1, *shape)
     if node.op == "dropout" and len(shape) == 3:
         mask = mask.transpose(0, 2, 3, 1)
-    return jnp.where(mask, x * scale(probability), jnp.zeros((), x.dtype))
+    # In a reduced precision the factor would be off, and every mean with it.
+    scaled = (x.astype(state.dtype) * scale(probability)).astype(x.dtype)
+    return jnp.where(mask, scaled, 0)
 
 
 def kept(key: Tensor, places: Tensor, size: int, probability: float) -> Tensor:

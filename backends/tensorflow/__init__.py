@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +37,7 @@ class TensorFlowBackend(Backend):
             | {"layer_norm", "gelu", "attention", "token_embedding", "segment_embedding"}
             | {"token_positions", "dot_product_attention", "mean_tokens", "last_token"}
             | {"predicted_tokens", "shared_linear"}
+            | {"dropout", "stochastic_depth", "attention_dropout"}
         ),
         rules=frozenset(RULES),
         precisions=frozenset({"float32", "float64", "bfloat16"}),
@@ -72,8 +73,7 @@ class TensorFlowBackend(Backend):
             )
         self._require("precision", {precision}, self.capabilities.precisions)
         self._require("update rule", {task.rule}, self.capabilities.rules)
-        operations = {node.op for node in network.nodes}
-        self._require("operation", operations, self.capabilities.operations)
+        self._require("operation", network.operations, self.capabilities.operations)
         from paribus.backends.tensorflow.engine import TensorFlowSession
 
         return TensorFlowSession(network, task, device, precision, numerics)
@@ -88,7 +88,7 @@ class TensorFlowBackend(Backend):
 
         return read(path)
 
-    def _require(self, what: str, wanted: set[str], able: frozenset[str]) -> None:
+    def _require(self, what: str, wanted: Set[str], able: frozenset[str]) -> None:
         for value in sorted(wanted - able):
             raise Unsupported(
                 f"backend tensorflow cannot honour {what} {value!r}; "

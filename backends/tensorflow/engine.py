@@ -21,6 +21,7 @@ from paribus.adapter import Array, Numerics, Precision, Session, Task, Tensors
 from paribus.architectures import LANGUAGE, Network
 from paribus.backends.tensorflow import models
 from paribus.backends.tensorflow.inputs import Layout, draws_of
+from paribus.backends.tensorflow.noise import keys_of
 from paribus.backends.tensorflow.steps import Batches, Inputs, Steps, Targets
 from paribus.backends.tensorflow.tracing import Traces
 from paribus.belongings import NOTHING, Belongings
@@ -256,6 +257,7 @@ class TensorFlowSession(Session):
             plan.weights.astype(self._numpy),
             draws_of(plan.augmentation, plan.indices.shape),
             _targets(plan.targets, plan.indices.shape),
+            keys_of(plan),
         )
 
     def _call(

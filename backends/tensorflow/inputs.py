@@ -29,6 +29,7 @@ class Layout:
         scaled: whether ``value · scale − shift`` differs from the value.
         tokens: how many of a text are read; None for images and tables.
         predicted: tokens of a text that are predicted at most; None where the plan has no targets.
+        dropping: whether the plan has keys to drop by.
     """
 
     crop: tuple[int, int] | None
@@ -36,24 +37,26 @@ class Layout:
     scaled: bool
     tokens: int | None = None
     predicted: int | None = None
+    dropping: bool = False
 
     @classmethod
     def of(cls, plan: TrainPlan | EvalPlan, stored: tuple[int, ...], texts: bool) -> Layout:
         """Return the layout for examples of shape ``stored`` (H, W, C), (features,), (tokens,)."""
         preprocess, augmentation = plan.preprocess, getattr(plan, "augmentation", None)
+        dropping = getattr(plan, "noise", None) is not None
         if texts:
             targets = plan.targets
-            tokens = preprocess.length or stored[0]
-            if targets is None:
-                return cls(None, False, False, tokens)
-            return cls(None, False, False, targets.tokens.shape[-1], targets.labels.shape[-1])
+            tokens, predicted = preprocess.length or stored[0], None
+            if targets is not None:
+                tokens, predicted = targets.tokens.shape[-1], targets.labels.shape[-1]
+            return cls(None, False, False, tokens, predicted, dropping)
         drawn, crop = augmentation is not None, preprocess.crop
         if len(stored) == 3:
             crop = crop or (stored[0], stored[1])
         if not drawn and crop == stored[:2]:
             crop = None
         scaled = any(s != 1.0 for s in preprocess.scale) or any(s != 0.0 for s in preprocess.shift)
-        return cls(crop, drawn, scaled)
+        return cls(crop, drawn, scaled, dropping=dropping)
 
 
 def draws_of(augmentation: Augmentation | None, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:

@@ -155,6 +155,12 @@ def _flatten(node: Node, inputs: list[Any], named: Named) -> Any:
     return layers.Flatten(**named())(x)
 
 
+def _stochastic_depth(node: Node, inputs: list[Any], named: Named) -> Any:
+    # One draw for an example, whatever it is made of.
+    shape = (None, *(1,) * len(node.shape))
+    return layers.Dropout(node.attributes["p"], noise_shape=shape, **named())(inputs[0])
+
+
 LAYERS: dict[str, Layer] = {
     "conv2d": _conv2d,
     "batch_norm": _batch_norm,
@@ -169,6 +175,10 @@ LAYERS: dict[str, Layer] = {
     "adaptive_avg_pool2d": _adaptive_avg_pool2d,
     "flatten": _flatten,
     "add": lambda node, inputs, named: layers.Add(**named())(inputs),
+    "dropout": lambda node, inputs, named: layers.Dropout(node.attributes["p"], **named())(
+        inputs[0]
+    ),
+    "stochastic_depth": _stochastic_depth,
     **sequences.LAYERS,
     **text_layers.LAYERS,
 }

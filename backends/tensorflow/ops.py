@@ -168,8 +168,9 @@ def _attention(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
     queries, keys, values = tf.unstack(x, 3)
     scores = tf.matmul(queries * width**-0.5, keys, transpose_b=True)
     # Shares that add up to 1 are taken in the parameters' precision.
-    shares = tf.cast(tf.nn.softmax(tf.cast(scores, biases[0].dtype)), x.dtype)
-    x = tf.transpose(tf.matmul(shares, values), (0, 2, 1, 3))
+    shares = tf.nn.softmax(tf.cast(scores, biases[0].dtype))
+    shares = state.drop(node, shares, node.attributes.get("dropout", 0.0))
+    x = tf.transpose(tf.matmul(tf.cast(shares, x.dtype), values), (0, 2, 1, 3))
     x = _product(tf.reshape(x, (-1, *node.shape)), f"{name}.out_proj.weight", state)
     return tf.nn.bias_add(x, tf.cast(biases[1], x.dtype))
 
@@ -186,6 +187,10 @@ OPERATIONS: dict[str, Operation] = {
     "adaptive_avg_pool2d": _adaptive_avg_pool2d,
     "flatten": _flatten,
     "add": _add,
+    "dropout": lambda node, inputs, state: state.drop(node, inputs[0], node.attributes["p"]),
+    "stochastic_depth": lambda node, inputs, state: state.drop(
+        node, inputs[0], node.attributes["p"], whole=True
+    ),
     "tokens": lambda node, inputs, state: tf.reshape(inputs[0], (-1, *node.shape)),
     "class_token": _class_token,
     "position_embedding": _position_embedding,

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from paribus.architectures import Node
+from paribus.backends.tensorflow.noise import Noise
 
 Tensor = Any
 
@@ -22,6 +23,7 @@ class Pass:
         training: whether BatchNorm uses the batch's moments.
         frozen: ``batch_norm`` nodes in evaluation mode whatever ``training`` says.
         dtype: of the parameters; products: of convolutions and linear layers.
+        noise: what is dropped; None for nothing.
         statistics: the running statistics after the pass, of the nodes that updated theirs.
     """
 
@@ -30,7 +32,12 @@ class Pass:
     frozen: frozenset[str]
     dtype: Any
     products: Any
+    noise: Noise | None = None
     statistics: dict[str, Tensor] = field(default_factory=dict)
+
+    def drop(self, node: Node, x: Tensor, p: float, *, whole: bool = False) -> Tensor:
+        """Return ``x`` without what a node drops; see ``Noise.drop``."""
+        return x if self.noise is None or p == 0 else self.noise.drop(node, x, p, whole=whole)
 
 
 Operation = Callable[[Node, list[Tensor], Pass], Tensor]

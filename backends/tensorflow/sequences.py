@@ -42,6 +42,12 @@ def _gelu(node: Node, inputs: list[Any], named: Named) -> Any:
     return keras.ops.gelu(inputs[0], approximate=bool(node.size("tanh")))
 
 
+def dropped(node: Node, shares: Any, named: Named) -> Any:
+    """Return attention's shares behind the dropout of a node that has it."""
+    p = node.attributes.get("dropout", 0.0)
+    return layers.Dropout(p, **named("_dropout"))(shares) if p else shares
+
+
 def _attention(node: Node, inputs: list[Any], named: Named) -> Any:
     (tokens, width), heads = node.shape, node.size("heads")
     x = layers.Dense(3 * width, kernel_initializer="zeros", **named("_in_proj"))(inputs[0])
@@ -51,6 +57,7 @@ def _attention(node: Node, inputs: list[Any], named: Named) -> Any:
     queries = layers.Rescaling((width // heads) ** -0.5, **named("_scaled"))(queries)
     scores = keras.ops.matmul(queries, keras.ops.transpose(keys, (0, 1, 3, 2)))
     shares = layers.Softmax(**named("_shares"))(scores)
+    shares = dropped(node, shares, named)
     x = layers.Permute((2, 1, 3), **named("_tokens_first"))(keras.ops.matmul(shares, values))
     x = layers.Reshape((tokens, width), **named("_joined"))(x)
     return layers.Dense(width, kernel_initializer="zeros", **named("_out_proj"))(x)

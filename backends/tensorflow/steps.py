@@ -18,6 +18,7 @@ from paribus.adapter import Task
 from paribus.architectures import Network
 from paribus.backends.tensorflow.inputs import Layout, prepare
 from paribus.backends.tensorflow.losses import right, row_losses
+from paribus.backends.tensorflow.noise import Keys, Noise
 from paribus.backends.tensorflow.ops import run
 from paribus.backends.tensorflow.passes import Pass
 from paribus.optimizers import RULES
@@ -46,7 +47,8 @@ class Targets(NamedTuple):
 class Batches(NamedTuple):
     """Shards as ``TrainPlan`` has them, with leading axes [K, S], [S] or none.
 
-    ``indices`` int64 [b], ``counts`` int32, ``weights`` [b], ``draws`` int64 [b, 4] or [b, 0].
+    ``indices`` int64 [b], ``counts`` int32, ``weights`` [b], ``draws`` int64 [b, 4] or [b, 0];
+    ``keys``: see ``noise.Keys``.
     """
 
     indices: Tensor
@@ -54,6 +56,7 @@ class Batches(NamedTuple):
     weights: Tensor
     draws: Tensor
     targets: Targets
+    keys: Keys
 
     def at(self, index: Tensor) -> Batches:
         """Return the entry ``index`` of the leading axis."""
@@ -210,9 +213,11 @@ class Steps:
             count = batch.counts
             rest = (batch.indices, batch.weights, batch.draws, batch.targets)
             indices, weights, draws, targets = tf.nest.map_structure(lambda t: t[:count], rest)
-            batch = Batches(indices, count, weights, draws, targets)
+            batch = Batches(indices, count, weights, draws, targets, batch.keys)
         free = [values[name] for name in self.task.trainable]
         state = self._pass(values, training=True)
+        if layout.dropping:
+            state.noise = Noise.of(self.network, batch.keys, self.task.native_noise)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(free)
             outputs = self._forward(

@@ -7,16 +7,14 @@ always behind a text, so causal attention needs no mask for it: no token looks b
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 from keras import layers
 
 from paribus.architectures import Network, Node
+from paribus.backends.tensorflow.sequences import Layer, Named, dropped
 from paribus.errors import Unsupported
-
-Named = Callable[..., dict[str, Any]]  # suffix → the name and dtype of a layer of the node
 
 # Less than any score, and finite in every precision.
 NEVER = -1e9
@@ -108,7 +106,7 @@ def _dot_product_attention(node: Node, inputs: list[Any], named: Named) -> Any:
     else:
         seen = keras.ops.greater(text.real, 0)[:, None, None, :]
     scores = keras.ops.where(seen, scores, NEVER)
-    shares = layers.Softmax(**named("_shares"))(scores)
+    shares = dropped(node, layers.Softmax(**named("_shares"))(scores), named)
     x = layers.Permute((2, 1, 3), **named("_tokens_first"))(keras.ops.matmul(shares, values))
     return layers.Reshape((-1, width), **named("_joined"))(x)
 
@@ -137,7 +135,6 @@ def shared_linear(node: Node, inputs: list[Any], named: Named, table: Any) -> An
     return layers.Add(**named("_added"))([x, row])
 
 
-Layer = Callable[[Node, list[Any], Named], Any]
 LAYERS: dict[str, Layer] = {
     "token_embedding": _token_embedding,
     "segment_embedding": _segment_embedding,

@@ -56,6 +56,7 @@ def _dot_product_attention(node: Node, inputs: list[Tensor], state: Pass) -> Ten
     else:
         seen = (numbers(tokens) >= 0)[:, None, None]
     shares = tf.nn.softmax(tf.where(seen, scores, scores.dtype.min))
+    shares = state.drop(node, shares, node.attributes.get("dropout", 0.0))
     x = tf.matmul(tf.cast(shares, values.dtype), values)
     return tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, length, width))
 

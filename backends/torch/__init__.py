@@ -32,7 +32,8 @@ class TorchBackend(Backend):
              "global_avg_pool", "adaptive_avg_pool2d", "flatten", "add", "tokens", "class_token",
              "position_embedding", "first_token", "layer_norm", "gelu", "attention",
              "token_embedding", "segment_embedding", "token_positions", "dot_product_attention",
-             "mean_tokens", "last_token", "predicted_tokens", "shared_linear")
+             "mean_tokens", "last_token", "predicted_tokens", "shared_linear", "dropout",
+             "stochastic_depth", "attention_dropout")
         ),
         rules=frozenset(RULES),
         precisions=frozenset(("float32", "float64", "bfloat16")),

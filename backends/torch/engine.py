@@ -205,9 +205,12 @@ class TorchSession(Session):
     ) -> None:
         """Leave a step's summed gradient in the flat buffer and its rows' losses in ``losses``."""
         self._flat.gradient.zero_()
+        keys, first = None if plan.noise is None else plan.noise[step], 0
         for shard, count in enumerate(plan.counts[step].tolist()):
             at = (step, shard, slice(count))
-            outputs = self._forward(batches.inputs(*at), batches.positions(*at))
+            with self._placed.noise.drawn(keys, first):
+                outputs = self._forward(batches.inputs(*at), batches.positions(*at))
+            first += count
             rows = self._losses(outputs, *batches.labels(*at))
             torch.autograd.backward(rows, row_weights[at])
             losses[at] = rows.detach()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from paribus.architectures import Node
 from paribus.backends.torch import texts, tokens
+from paribus.backends.torch.noise import StochasticDepth
 
 
 class Add(nn.Module):
@@ -99,6 +100,8 @@ OPERATIONS: dict[str, Callable[[Node], nn.Module]] = {
     "adaptive_avg_pool2d": lambda node: AdaptiveAveragePool(node.size("size")),
     "flatten": lambda node: nn.Flatten(),
     "add": lambda node: Add(),
+    "dropout": lambda node: nn.Dropout(node.attributes["p"]),
+    "stochastic_depth": lambda node: StochasticDepth(node.attributes["p"]),
     **tokens.OPERATIONS,
     **texts.OPERATIONS,
 }

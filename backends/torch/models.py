@@ -11,7 +11,7 @@ would be time for nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from paribus.architectures import INPUT, TARGETS, Network
 from paribus.architectures.vit import sizes
 from paribus.backends.torch.layers import OPERATIONS
+from paribus.backends.torch.noise import Lend
+from paribus.backends.torch.tokens import lend
 from paribus.belongings import Belongings
 
 
@@ -39,6 +41,9 @@ class Model:
         save: ``(module, folder, belongings)`` → path of what the framework's users expect.
         prepare: called once the module has memory: makes parameters one again that are shared, and
             fills what a module computes when it is built with memory.
+        dropped: noisy node → the module behind which its values are dropped, or that attends;
+            those of the node's own name are left out.
+        lend: makes an attention module compute with a function (see ``noise.Lend``).
     """
 
     module: nn.Module
@@ -46,6 +51,8 @@ class Model:
     logits: Callable[[nn.Module, Tensor, Tensor | None], Tensor]
     save: Callable[[nn.Module, Path, Belongings], Path]
     prepare: Callable[[nn.Module], None] = lambda module: None
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    lend: Lend = lend
 
 
 class GraphModule(nn.Module):
@@ -92,12 +99,29 @@ def build(network: Network) -> Model:
         if module is None:
             module, names = GraphModule(network), graph_names(network)
             return Model(module, names, graph_outputs, save_state_dict)
-    return Model(module, names, _call, save_state_dict)
+    return Model(module, names, _call, save_state_dict, dropped=_published_places(network))
 
 
 def _published_names(network: Network) -> dict[str, tuple[str, ...]]:
     """Return the names in the published model's state dict: the canonical ones."""
     return {name: (name,) for name in network.tensors}
+
+
+def _published_places(network: Network) -> dict[str, str]:
+    """Return behind which module whole examples are dropped; torchvision's have none for it.
+
+    In its ResNet that is the last norm of a block, in its ViT what ends a branch.
+    """
+    found = {}
+    for node in network.nodes:
+        if node.op != "stochastic_depth":
+            continue
+        block, _, kind = node.name.rpartition(".")
+        if network.architecture.startswith("vit"):
+            found[node.name] = f"{block}.dropout" if kind.endswith("1") else f"{block}.mlp"
+        else:
+            found[node.name] = node.inputs[0]
+    return found
 
 
 def graph_names(network: Network) -> dict[str, tuple[str, ...]]:
@@ -166,7 +190,8 @@ def _vit(network: Network) -> nn.Module | None:
         return None
     module: nn.Module = VisionTransformer(
         height, size.patch, size.layers, size.heads, size.hidden, size.mlp,
-        dropout=network.parameters["dropout"], num_classes=network.classes,
+        dropout=network.parameters["dropout"],
+        attention_dropout=network.parameters["attention_dropout"], num_classes=network.classes,
         norm_layer=partial(nn.LayerNorm, eps=size.eps),
     )  # fmt: skip
     return _fitted(module, network, "conv_proj")

@@ -18,6 +18,7 @@ from paribus.adapter import Task
 from paribus.architectures import Network
 from paribus.backends.torch.flat import Flat
 from paribus.backends.torch.models import Model
+from paribus.backends.torch.noise import Noise
 
 COUNTER = "num_batches_tracked"
 
@@ -28,6 +29,7 @@ class Placed:
     Attributes:
         module: the native module.
         tensors: its parameters and statistics by canonical name, in canonical order.
+        noise: what the module drops in training.
         pointwise: free ``batch_norm`` nodes that see one value per channel and example.
     """
 
@@ -74,18 +76,19 @@ class Placed:
             if node.op == "batch_norm" and node.name not in frozen and prod(node.shape[1:]) == 1
         ]
         # BatchNorm's counter is read by no arithmetic, but costs an operation per layer and step.
+        self.noise = Noise(network, module, model, task.native_noise)
         self._counting = [name for name, part in module.named_modules() if COUNTER in part._buffers]
         for name in self._counting:
             module.get_submodule(name).register_buffer(COUNTER, None)
 
     def mode(self, training: bool) -> None:
-        """Switch between training and evaluation; frozen BatchNorm stays in evaluation."""
+        """Switch modes; frozen BatchNorm, and what drops by itself, stay in evaluation."""
         if self._training != training:
             self._training = training
             self.module.train(training)
-            # train() reaches every layer; the frozen ones must not follow.
-            for norm in self._frozen:
-                norm.eval()
+            # train() reaches every layer; these must not follow.
+            for part in (*self._frozen, *self.noise.held):
+                part.eval()
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
@@ -99,7 +102,8 @@ class Placed:
 
     def copy(self) -> nn.Module:
         """Return an ordinary module with memory of its own: evaluation mode, everything free."""
-        module = deepcopy(self.module).eval().requires_grad_(True)
+        with self.noise.detached():
+            module = deepcopy(self.module).eval().requires_grad_(True)
         for name in self._counting:
             zero = torch.zeros((), dtype=torch.int64, device=next(module.parameters()).device)
             module.get_submodule(name).register_buffer(COUNTER, zero)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paribus.architectures import Node
+from paribus.backends.torch.noise import Attention
 
 
 def numbers(tokens: Tensor) -> Tensor:
@@ -61,18 +62,22 @@ class TokenPositions(nn.Embedding):
 class DotProductAttention(nn.Module):
     """Attention between queries, keys and values [b, T, width], or the three side by side."""
 
-    def __init__(self, heads: int, causal: bool) -> None:
+    def __init__(self, heads: int, causal: bool, dropout: float = 0.0) -> None:
         super().__init__()
-        self._heads, self._causal = heads, causal
+        self._heads, self._causal, self._dropout = heads, causal, dropout
+        self.lent: Attention | None = None
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return the attended values; the last input is the token numbers."""
         *parts, tokens = inputs
         queries, keys, values = parts if len(parts) == 3 else parts[0].chunk(3, dim=-1)
         mask = None if self._causal else (numbers(tokens) >= 0)[:, None, None, :]
-        attended = F.scaled_dot_product_attention(
-            self._cut(queries), self._cut(keys), self._cut(values), mask, is_causal=self._causal
-        )
+        cut = (self._cut(queries), self._cut(keys), self._cut(values))
+        if self.lent is not None:
+            attended = self.lent(*cut, mask, self._causal)
+        else:
+            dropout = self._dropout if self.training else 0.0
+            attended = F.scaled_dot_product_attention(*cut, mask, dropout, self._causal)
         return attended.transpose(1, 2).flatten(2)
 
     def _cut(self, x: Tensor) -> Tensor:
@@ -134,7 +139,7 @@ OPERATIONS: dict[str, Callable[[Node], nn.Module]] = {
     "segment_embedding": lambda node: SegmentEmbedding(node.size("segments"), node.size("width")),
     "token_positions": lambda node: TokenPositions(node.size("positions"), node.size("width")),
     "dot_product_attention": lambda node: DotProductAttention(
-        node.size("heads"), bool(node.size("causal"))
+        node.size("heads"), bool(node.size("causal")), node.attributes.get("dropout", 0.0)
     ),
     "mean_tokens": lambda node: MeanTokens(),
     "last_token": lambda node: LastToken(),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paribus.architectures import Node
+from paribus.backends.torch.noise import Attention
+from paribus.backends.torch.texts import DotProductAttention
 
 
 class Tokens(nn.Module):
@@ -59,6 +63,33 @@ class SelfAttention(nn.MultiheadAttention):
         return attended
 
 
+def lend(module: nn.Module, attention: Attention) -> Callable[[], None]:
+    """Make an attention module compute with ``attention``; see ``paribus.backends.torch.noise``."""
+    if isinstance(module, DotProductAttention):
+        module.lent = attention
+
+        def take_back() -> None:
+            module.lent = None
+
+        return take_back
+    assert isinstance(module, nn.MultiheadAttention)
+    bare = isinstance(module, SelfAttention)
+
+    def forward(x: Tensor, *rest: Tensor, need_weights: bool = False) -> Any:
+        projected = F.linear(x, module.in_proj_weight, module.in_proj_bias)
+        cut = [
+            part.view(*part.shape[:2], module.num_heads, -1).transpose(1, 2)
+            for part in projected.chunk(3, dim=-1)
+        ]
+        attended = attention(cut[0], cut[1], cut[2], None, False).transpose(1, 2).flatten(2)
+        found = module.out_proj(attended)
+        return found if bare else (found, None)
+
+    # An attribute of this one module, before the class's own.
+    setattr(module, "forward", forward)  # noqa: B010 (its signature is not the class's)
+    return lambda: delattr(module, "forward")
+
+
 OPERATIONS: dict[str, Callable[[Node], nn.Module]] = {
     "tokens": lambda node: Tokens(),
     "class_token": lambda node: ClassToken(node.shape[1]),
@@ -67,6 +98,9 @@ OPERATIONS: dict[str, Callable[[Node], nn.Module]] = {
     "layer_norm": lambda node: nn.LayerNorm(node.size("features"), eps=node.attributes["eps"]),
     "gelu": lambda node: nn.GELU(approximate="tanh" if node.size("tanh") else "none"),
     "attention": lambda node: SelfAttention(
-        node.size("width"), node.size("heads"), batch_first=True
+        node.size("width"),
+        node.size("heads"),
+        node.attributes.get("dropout", 0.0),
+        batch_first=True,
     ),
 }

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from paribus.architectures.initializers import normal
 from paribus.architectures.network import HEAD, LANGUAGE, Network, Objective, Shape
-from paribus.architectures.parameters import Dropout
+from paribus.architectures.parameters import AttentionDropout, Dropout
 from paribus.architectures.texts import TextBuilder, TextParameters, require_whole_heads
 
 SEGMENTS = 2
@@ -41,6 +41,7 @@ class BERT(TextParameters):
         description="What stands for a text: the first token through a layer, or the mean.",
     )
     dropout: Dropout = 0.0
+    attention_dropout: AttentionDropout = 0.0
 
     @model_validator(mode="after")
     def _whole_heads(self) -> Self:
@@ -62,6 +63,7 @@ class BERT(TextParameters):
             "embeddings.position_embeddings", node, self.positions, weight=normal(build.deviation)
         )
         node = build.layer_norm("embeddings.LayerNorm", node, eps=self.eps)
+        node = build.dropout("embeddings.dropout", node, self.dropout)
         for layer in range(self.layers):
             build.stage = f"layer{layer}"
             node = self._layer(build, f"encoder.layer.{layer}", node)
@@ -70,6 +72,7 @@ class BERT(TextParameters):
         else:
             node = self._pooled(build, node)
             build.stage = HEAD
+            node = build.dropout("dropout", node, self.dropout)
             build.dense("classifier", node, classes)
         words = objective in LANGUAGE
         return build.build(self.values(), self.known_vocabulary if words else classes)
@@ -81,13 +84,17 @@ class BERT(TextParameters):
             build.dense(f"{attention}.{part}", source, self.hidden)
             for part in ("query", "key", "value")
         )
-        node = build.dot_product_attention(attention, parts, self.heads, causal=False)
+        node = build.dot_product_attention(
+            attention, parts, self.heads, causal=False, dropout=self.attention_dropout
+        )
         node = build.dense(f"{name}.attention.output.dense", node, self.hidden)
+        node = build.dropout(f"{name}.attention.output.dropout", node, self.dropout)
         node = build.add(f"{name}.attention.output", node, source)
         middle = build.layer_norm(f"{name}.attention.output.LayerNorm", node, eps=self.eps)
         node = build.dense(f"{name}.intermediate.dense", middle, self.intermediate)
         node = build.gelu(f"{name}.intermediate", node, tanh=self.gelu == "tanh")
         node = build.dense(f"{name}.output.dense", node, self.hidden)
+        node = build.dropout(f"{name}.output.dropout", node, self.dropout)
         node = build.add(f"{name}.output", node, middle)
         return build.layer_norm(f"{name}.output.LayerNorm", node, eps=self.eps)
 

@@ -133,6 +133,20 @@ class Builder:
         self._add(name, op, (source,), self.shape(source))
         return name
 
+    def dropout(self, name: str, source: str, probability: float) -> str:
+        """Add dropout of single values; where nothing is dropped, no node but ``source`` itself."""
+        if probability == 0:
+            return source
+        self._add(name, "dropout", (source,), self.shape(source), p=probability)
+        return name
+
+    def stochastic_depth(self, name: str, source: str, probability: float) -> str:
+        """Add dropout of whole examples, before a shortcut is added; no node for a 0."""
+        if probability == 0:
+            return source
+        self._add(name, "stochastic_depth", (source,), self.shape(source), p=probability)
+        return name
+
     def add(self, name: str, left: str, right: str) -> str:
         """Add the sum of two nodes of equal shape."""
         if self.shape(left) != self.shape(right):
@@ -174,12 +188,15 @@ class Builder:
         inputs: tuple[str, ...],
         shape: Shape,
         shares: str = "",
+        dropout: float = 0.0,
         **attributes: float,
     ) -> None:
         if name in self._shapes:
             raise ValueError(f"two nodes are called {name!r}")
         if not self.stage:
             raise ValueError(f"{name!r} belongs to no stage")
+        if dropout:
+            attributes["dropout"] = dropout
         self._nodes.append(Node(name, op, inputs, self.stage, shape, attributes, shares))
         self._shapes[name] = shape
 

@@ -14,7 +14,7 @@ from paribus.architectures.initializers import (
     zeros,
 )
 from paribus.architectures.network import HEAD, INPUT, Network, Objective, Shape
-from paribus.architectures.parameters import Parameters
+from paribus.architectures.parameters import Dropout, Parameters
 
 
 class CNN(Parameters):
@@ -22,6 +22,7 @@ class CNN(Parameters):
 
     Then either global average pooling or flattening, an optional hidden layer, and the head.
     Convolutions are drawn Kaiming-normal by fan-out, the hidden layer Kaiming-uniform.
+    Dropout is of what the head reads.
     """
 
     architecture: Literal["cnn"] = "cnn"
@@ -34,6 +35,7 @@ class CNN(Parameters):
         default="flatten", description="What turns the last feature map into a vector."
     )
     hidden: int = Field(default=0, ge=0, le=65536, description="Width before the head; 0: none.")
+    dropout: Dropout = 0.0
 
     def _network(self, input_shape: Shape, classes: int, objective: Objective) -> Network:
         """Build the network; stages are ``block0``, ``block1``, …, ``neck`` and ``head``."""
@@ -65,6 +67,7 @@ class CNN(Parameters):
             weight = kaiming_uniform(fan)
             node = build.linear("hidden", node, self.hidden, weight=weight, bias=zeros())
             node = build.elementwise("relu", "relu", node)
+        node = build.dropout("dropout", node, self.dropout)
         build.stage = HEAD
         (fan,) = build.shape(node)
         build.linear("fc", node, classes, weight=fan_in_uniform(fan), bias=zeros())

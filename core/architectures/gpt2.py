@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from paribus.architectures.initializers import normal, zeros
 from paribus.architectures.network import HEAD, LANGUAGE, Network, Objective, Shape
-from paribus.architectures.parameters import Dropout
+from paribus.architectures.parameters import AttentionDropout, Dropout
 from paribus.architectures.texts import TextBuilder, TextParameters, require_whole_heads
 
 
@@ -40,6 +40,7 @@ class GPT2(TextParameters):
     )
     eps: float = Field(default=1e-5, gt=0, le=1, description="Of every LayerNorm.")
     dropout: Dropout = 0.0
+    attention_dropout: AttentionDropout = 0.0
 
     @model_validator(mode="after")
     def _whole_heads(self) -> Self:
@@ -53,6 +54,7 @@ class GPT2(TextParameters):
         build.stage = "embeddings"
         node = build.token_embedding("wte", self.known_vocabulary, self.hidden)
         node = build.token_positions("wpe", node, self.positions, weight=normal(build.deviation))
+        node = build.dropout("drop", node, self.dropout)
         for layer in range(self.layers):
             build.stage = f"layer{layer}"
             node = self._layer(build, f"h.{layer}", node)
@@ -74,13 +76,17 @@ class GPT2(TextParameters):
         last = build.deviation / sqrt(2 * self.layers)
         node = build.layer_norm(f"{name}.ln_1", source, eps=self.eps)
         node = self._product(build, f"{name}.attn.c_attn", node, 3 * self.hidden, build.deviation)
-        node = build.dot_product_attention(f"{name}.attn", (node,), self.heads, causal=True)
+        node = build.dot_product_attention(
+            f"{name}.attn", (node,), self.heads, causal=True, dropout=self.attention_dropout
+        )
         node = self._product(build, f"{name}.attn.c_proj", node, self.hidden, last)
+        node = build.dropout(f"{name}.attn.resid_dropout", node, self.dropout)
         middle = build.add(f"{name}.add_1", node, source)
         node = build.layer_norm(f"{name}.ln_2", middle, eps=self.eps)
         node = self._product(build, f"{name}.mlp.c_fc", node, self.intermediate, build.deviation)
         node = build.gelu(f"{name}.mlp", node, tanh=self.gelu == "tanh")
         node = self._product(build, f"{name}.mlp.c_proj", node, self.hidden, last)
+        node = build.dropout(f"{name}.mlp.dropout", node, self.dropout)
         return build.add(f"{name}.add_2", node, middle)
 
     def _product(

@@ -15,13 +15,14 @@ from paribus.architectures.initializers import (
     zeros,
 )
 from paribus.architectures.network import HEAD, INPUT, Network, Objective, Shape
-from paribus.architectures.parameters import Parameters
+from paribus.architectures.parameters import Dropout, Parameters
 
 
 class MLP(Parameters):
     """Linear layers with an activation between them; works on images and tables.
 
     Hidden weights are drawn Kaiming-uniform for ReLU and Xavier-uniform for tanh, biases zero.
+    Dropout is of every hidden layer's values, after the activation; the input is never dropped.
     """
 
     architecture: Literal["mlp"] = "mlp"
@@ -29,6 +30,7 @@ class MLP(Parameters):
         default=[128], min_length=1, max_length=32, description="Width of each hidden layer."
     )
     activation: Literal["relu", "tanh"] = "relu"
+    dropout: Dropout = 0.0
 
     def _network(self, input_shape: Shape, classes: int, objective: Objective) -> Network:
         """Build the network; stages are ``hidden0``, ``hidden1``, … and ``head``."""
@@ -42,6 +44,7 @@ class MLP(Parameters):
             )
             node = build.linear(f"hidden.{index}", node, width, weight=weight, bias=zeros())
             node = build.elementwise(f"activation.{index}", self.activation, node)
+            node = build.dropout(f"dropout.{index}", node, self.dropout)
             fan = width
         build.stage = HEAD
         build.linear("fc", node, classes, weight=fan_in_uniform(fan), bias=zeros())

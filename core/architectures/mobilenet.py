@@ -55,6 +55,7 @@ class MobileNetV2(Parameters):
         node = _conv_norm(build, f"features.{place}", 0, node, last, 1)
         node = build.global_avg_pool("avgpool", node)
         build.stage = HEAD
+        node = build.dropout("classifier.0", node, self.dropout)
         build.linear("classifier.1", node, classes, weight=normal(0.01), bias=zeros())
         return build.build(self.values(), classes)
 

@@ -166,6 +166,17 @@ class Network:
         )
 
     @cached_property
+    def operations(self) -> frozenset[str]:
+        """What a backend must be capable of: its nodes' operations.
+
+        ``attention_dropout`` is one of its own: a backend may have attention without it.
+        """
+        dropped = any(node.attributes.get("dropout", 0) > 0 for node in self.nodes)
+        return frozenset(
+            (*(node.op for node in self.nodes), *(("attention_dropout",) if dropped else ()))
+        )
+
+    @cached_property
     def stages(self) -> tuple[str, ...]:
         """Stage names from input to output; the last is always ``head``."""
         return tuple(dict.fromkeys(node.stage for node in self.nodes))

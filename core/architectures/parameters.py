@@ -5,27 +5,44 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from paribus.architectures.network import Network, Objective, Shape
 from paribus.errors import SpecError
 
+# Published models drop 0.1 or more; a configuration that was read is silent about it, because it is
+# a matter of the training. Close to 1 nothing would be left to multiply.
+_Probability = Field(ge=0, le=0.999)
 
-def _no_dropout(probability: float) -> float:
-    if probability > 0:
-        raise ValueError(
-            f"{probability} given, 0 is allowed: no backend drops activations yet, because each "
-            "framework draws masks from a generator of its own and would train another model"
-        )
-    return probability
-
-
-# Stated, so that a resolved spec says that the published models' dropout is off.
 Dropout = Annotated[
     float,
-    Field(ge=0, lt=1, description="Probability of dropping an activation; only 0 for now."),
-    AfterValidator(_no_dropout),
+    _Probability,
+    Field(
+        description="Probability of dropping a value in training; 0 unless it is set here, "
+        "whatever a checkpoint was trained with."
+    ),
 ]
+AttentionDropout = Annotated[
+    float,
+    _Probability,
+    Field(description="The same of attention's shares, after the softmax."),
+]
+StochasticDepth = Annotated[
+    float,
+    _Probability,
+    Field(
+        description="Probability that an example skips the last block in training; it grows "
+        "linearly over the blocks."
+    ),
+]
+
+
+def of_block(probability: float, block: int, blocks: int) -> float:
+    """Return the probability that block number ``block`` of 1 … ``blocks`` is skipped.
+
+    Linear decay: block l of L survives with 1 − l/L · p (Huang et al. 2016, equation 4).
+    """
+    return probability * block / blocks
 
 
 class Parameters(BaseModel):

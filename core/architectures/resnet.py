@@ -11,7 +11,7 @@ from typing import Literal
 from paribus.architectures.builder import Builder
 from paribus.architectures.initializers import fan_in_uniform, kaiming_normal
 from paribus.architectures.network import HEAD, INPUT, Network, Objective, Shape
-from paribus.architectures.parameters import Parameters
+from paribus.architectures.parameters import Parameters, StochasticDepth, of_block
 
 Name = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 
@@ -29,10 +29,12 @@ class ResNet(Parameters):
     """The five published ResNets."""
 
     architecture: Name = "resnet18"
+    stochastic_depth: StochasticDepth = 0.0
 
     def _network(self, input_shape: Shape, classes: int, objective: Objective) -> Network:
         """Build the network; stages are ``stem``, ``layer1`` … ``layer4`` and ``head``."""
         depths, bottleneck = DEPTHS[self.architecture]
+        done = 0
         build = Builder(self.architecture, input_shape, objective)
         build.stage = "stem"
         node = _conv_norm(build, "conv1", "bn1", INPUT, 64, 7, 2)
@@ -43,7 +45,9 @@ class ResNet(Parameters):
             for block in range(depth):
                 stride = 2 if layer > 1 and block == 0 else 1
                 name = f"layer{layer}.{block}"
-                node = _block(build, name, node, 32 * 2**layer, stride, bottleneck)
+                done += 1
+                skipped = of_block(self.stochastic_depth, done, sum(depths))
+                node = _block(build, name, node, 32 * 2**layer, stride, bottleneck, skipped)
         build.stage = HEAD
         node = build.global_avg_pool("avgpool", node)
         draw = fan_in_uniform(build.shape(node)[0])
@@ -62,7 +66,13 @@ def _conv_norm(
 
 
 def _block(
-    build: Builder, name: str, source: str, width: int, stride: int, bottleneck: bool
+    build: Builder,
+    name: str,
+    source: str,
+    width: int,
+    stride: int,
+    bottleneck: bool,
+    skipped: float,
 ) -> str:
     out = width * 4 if bottleneck else width
     convolutions = (
@@ -77,6 +87,7 @@ def _block(
         )
         if index < len(convolutions):
             node = build.elementwise(f"{name}.relu{index}", "relu", node)
+    node = build.stochastic_depth(f"{name}.stochastic_depth", node, skipped)
     shortcut = source
     if stride != 1 or build.shape(source)[0] != out:
         shortcut = _conv_norm(

@@ -60,7 +60,13 @@ class TextBuilder(TokenBuilder):
         return self.linear(name, source, width, weight=drawn, bias=zeros())
 
     def dot_product_attention(
-        self, name: str, sources: tuple[str, ...], heads: int, *, causal: bool
+        self,
+        name: str,
+        sources: tuple[str, ...],
+        heads: int,
+        *,
+        causal: bool,
+        dropout: float = 0.0,
     ) -> str:
         """Add attention between queries, keys and values, or the three side by side."""
         count, width = self._sequence(sources[0])
@@ -68,7 +74,7 @@ class TextBuilder(TokenBuilder):
         if width % heads:
             raise ValueError(f"{name}: {heads} heads do not divide a width of {width}")
         self._add(name, "dot_product_attention", (*sources, INPUT), (count, width), heads=heads,
-                  width=width, causal=int(causal))  # fmt: skip
+                  width=width, causal=int(causal), dropout=dropout)  # fmt: skip
         return name
 
     def pooled(self, name: str, op: str, source: str) -> str:

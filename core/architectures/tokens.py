@@ -48,12 +48,12 @@ class TokenBuilder(Builder):
         self._add(name, "gelu", (source,), self.shape(source), tanh=int(tanh))
         return name
 
-    def attention(self, name: str, source: str, heads: int) -> str:
+    def attention(self, name: str, source: str, heads: int, *, dropout: float = 0.0) -> str:
         """Add self-attention, drawn as PyTorch's MultiheadAttention draws it."""
         _, width = shape = self._sequence(source)
         if width % heads:
             raise ValueError(f"{name}: {heads} heads do not divide a width of {width}")
-        self._add(name, "attention", (source,), shape, width=width, heads=heads)
+        self._add(name, "attention", (source,), shape, dropout=dropout, width=width, heads=heads)
         drawn = xavier_uniform(width, 3 * width)
         self._tensor(name, "in_proj_weight", (3 * width, width), "weight", drawn)
         self._tensor(name, "in_proj_bias", (3 * width,), "bias", zeros())

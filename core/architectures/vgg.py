@@ -52,11 +52,11 @@ class VGG(Parameters):
         build.stage = "classifier"
         node = build.adaptive_avg_pool2d("avgpool", node, 7)
         node = build.flatten("flatten", node)
-        # Every third place is the published model's dropout.
         for index in (0, 3):
             name = f"classifier.{index}"
             node = build.linear(name, node, self.hidden, weight=normal(0.01), bias=zeros())
             node = build.elementwise(f"classifier.{index + 1}", "relu", node)
+            node = build.dropout(f"classifier.{index + 2}", node, self.dropout)
         build.stage = HEAD
         build.linear("classifier.6", node, classes, weight=normal(0.01), bias=zeros())
         return build.build(self.values(), classes)

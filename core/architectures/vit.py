@@ -16,7 +16,13 @@ from pydantic import Field, model_validator
 
 from paribus.architectures.initializers import normal, xavier_uniform, zeros
 from paribus.architectures.network import HEAD, INPUT, Network, Objective, Shape
-from paribus.architectures.parameters import Dropout, Parameters
+from paribus.architectures.parameters import (
+    AttentionDropout,
+    Dropout,
+    Parameters,
+    StochasticDepth,
+    of_block,
+)
 from paribus.architectures.tokens import TokenBuilder
 from paribus.errors import SpecError
 
@@ -40,6 +46,15 @@ class Sizes:
     eps: float = EPSILON
 
 
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Probabilities of what a vision transformer drops in training."""
+
+    dropout: float
+    attention: float
+    depth: float
+
+
 PUBLISHED: dict[str, Sizes] = {
     "vit_b_16": Sizes(16, 12, 12, 768, 3072),
     "vit_b_32": Sizes(32, 12, 12, 768, 3072),
@@ -52,10 +67,13 @@ class PublishedViT(Parameters):
 
     architecture: Literal["vit_b_16", "vit_b_32", "vit_l_16"] = "vit_b_16"
     dropout: Dropout = 0.0
+    attention_dropout: AttentionDropout = 0.0
+    stochastic_depth: StochasticDepth = 0.0
 
     def _network(self, input_shape: Shape, classes: int, objective: Objective) -> Network:
         """Build the network; see ``ViT``."""
-        return _transformer(self, PUBLISHED[self.architecture], input_shape, classes, objective)
+        sizes, noise = PUBLISHED[self.architecture], _noise(self)
+        return _transformer(self, sizes, noise, input_shape, classes, objective)
 
 
 class ViT(Parameters):
@@ -74,6 +92,8 @@ class ViT(Parameters):
         default=EPSILON, gt=0, le=1, description="Of every LayerNorm; 1e-12 in the first published."
     )
     dropout: Dropout = 0.0
+    attention_dropout: AttentionDropout = 0.0
+    stochastic_depth: StochasticDepth = 0.0
 
     @model_validator(mode="after")
     def _whole_heads(self) -> Self:
@@ -92,7 +112,11 @@ class ViT(Parameters):
         sizes = Sizes(
             self.patch, self.layers, self.heads, self.hidden, self.mlp, self.gelu, self.eps
         )
-        return _transformer(self, sizes, input_shape, classes, objective)
+        return _transformer(self, sizes, _noise(self), input_shape, classes, objective)
+
+
+def _noise(section: PublishedViT | ViT) -> Noise:
+    return Noise(section.dropout, section.attention_dropout, section.stochastic_depth)
 
 
 def sizes(network: Network) -> Sizes:
@@ -104,14 +128,22 @@ def sizes(network: Network) -> Sizes:
 
 
 def _transformer(
-    section: Parameters, sizes: Sizes, input_shape: Shape, classes: int, objective: Objective
+    section: Parameters,
+    sizes: Sizes,
+    noise: Noise,
+    input_shape: Shape,
+    classes: int,
+    objective: Objective,
 ) -> Network:
     build = TokenBuilder(section.architecture, input_shape, objective)
     build.stage = "patches"
     node = _patches(build, sizes)
+    node = build.dropout("encoder.dropout", node, noise.dropout)
     for layer in range(sizes.layers):
         build.stage = f"layer{layer}"
-        node = _layer(build, f"encoder.layers.encoder_layer_{layer}", node, sizes)
+        name = f"encoder.layers.encoder_layer_{layer}"
+        skipped = of_block(noise.depth, layer + 1, sizes.layers)
+        node = _layer(build, name, node, sizes, noise, skipped)
     build.stage = "norm"
     node = build.layer_norm("encoder.ln", node, eps=sizes.eps)
     node = build.first_token("first", node)
@@ -138,14 +170,21 @@ def _patches(build: TokenBuilder, sizes: Sizes) -> str:
     return build.position_embedding("encoder", node, embedding=normal(0.02))
 
 
-def _layer(build: TokenBuilder, name: str, source: str, sizes: Sizes) -> str:
+def _layer(
+    build: TokenBuilder, name: str, source: str, sizes: Sizes, noise: Noise, skipped: float
+) -> str:
     """Add attention and MLP, each normalised before and added to what came in."""
     node = build.layer_norm(f"{name}.ln_1", source, eps=sizes.eps)
-    node = build.attention(f"{name}.self_attention", node, sizes.heads)
+    node = build.attention(f"{name}.self_attention", node, sizes.heads, dropout=noise.attention)
+    node = build.dropout(f"{name}.dropout", node, noise.dropout)
+    node = build.stochastic_depth(f"{name}.stochastic_depth_1", node, skipped)
     middle = build.add(f"{name}.add_1", node, source)
     node = build.layer_norm(f"{name}.ln_2", middle, eps=sizes.eps)
     drawn, tiny = xavier_uniform(sizes.hidden, sizes.mlp), normal(1e-6)
     node = build.linear(f"{name}.mlp.0", node, sizes.mlp, weight=drawn, bias=tiny)
     node = build.gelu(f"{name}.mlp.1", node, tanh=sizes.gelu == "tanh")
+    node = build.dropout(f"{name}.mlp.2", node, noise.dropout)
     node = build.linear(f"{name}.mlp.3", node, sizes.hidden, weight=drawn, bias=tiny)
+    node = build.dropout(f"{name}.mlp.4", node, noise.dropout)
+    node = build.stochastic_depth(f"{name}.stochastic_depth_2", node, skipped)
     return build.add(f"{name}.add_2", middle, node)

@@ -171,6 +171,9 @@ OPERATIONS: dict[str, Operation] = {
     "adaptive_avg_pool2d": _adaptive_avg_pool2d,
     "flatten": lambda node, inputs, graph: graph.add("Flatten", inputs[0], axis=1),
     "add": lambda node, inputs, graph: graph.add("Add", *inputs),
+    # What is dropped in training is kept where a model is used.
+    "dropout": lambda node, inputs, graph: inputs[0],
+    "stochastic_depth": lambda node, inputs, graph: inputs[0],
     "tokens": _tokens,
     "class_token": _class_token,
     "position_embedding": _position_embedding,

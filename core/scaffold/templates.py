@@ -17,7 +17,7 @@ requires-python = ">=3.11"
 dependencies = ["paribus>=$version"]
 
 [project.optional-dependencies]
-test = ["pytest>=8", "pytest-timeout>=2.3"]
+test = ["paribus[testing]"]
 
 # This is how paribus finds the backend; the name must be the descriptor's.
 [project.entry-points."paribus.backends"]
@@ -28,7 +28,6 @@ where = ["src"]
 
 [tool.pytest.ini_options]
 testpaths = ["tests"]
-timeout = 900
 """
 
 README = """\
@@ -109,7 +108,7 @@ class ${prefix}Backend(Backend):
             )
         self._require("precision", {precision}, self.capabilities.precisions)
         self._require("update rule", {task.rule}, self.capabilities.rules)
-        operations = {node.op for node in network.nodes}
+        operations = set(network.operations)
         self._require("operation", operations, self.capabilities.operations)
         # Here and not above: the framework is imported when it is used.
         from $module.session import ${prefix}Session

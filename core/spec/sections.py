@@ -196,6 +196,11 @@ class Spec(Section):
     )  # fmt: skip
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     numerics: Literal["strict", "fast"] = "strict"
+    dropout_masks: Literal["portable", "native"] = Field(
+        default="portable",
+        description="What is dropped: portable: the same on every backend; native: as the "
+        "framework's own generator says, with numerics = fast.",
+    )
     steps: list[StepName] = Field(
         min_length=1, description="What runs, in order; by default the sections that are given."
     )
@@ -235,6 +240,12 @@ class Spec(Section):
             raise ValueError(
                 f"steps: 'finetune' is followed by {self.steps[-1]!r}, whose choice would have "
                 "no effect; put 'finetune' last"
+            )
+        if self.dropout_masks == "native" and self.numerics != "fast":
+            raise ValueError(
+                "dropout_masks = 'native' drops other values on every backend, which "
+                f"numerics = {self.numerics!r} excludes; set numerics = 'fast', or leave "
+                "dropout_masks = 'portable'"
             )
         self._validation_rows()
         self._objectives()

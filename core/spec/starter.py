@@ -25,6 +25,8 @@ backend = "auto"           # auto (the first that is installed), or torch, tenso
 device = "auto"            # auto, cpu, cuda, cuda:N, mps
 precision = "float32"      # float32, float64, bfloat16 (mixed)
 numerics = "strict"        # strict: bit-identical repeats; fast: fastest within stated tolerance
+dropout_masks = "portable" # portable: the same on every backend; native: the framework's own
+                           # generator, with numerics = "fast"
 steps = ["pretrain", "select", "optimize", "finetune"]   # what runs, in this order
 # checkpoint = "folder"    # published: its sizes, tokenizer, preprocessing and weights
 evaluate_test = true       # touch the test set, once, after the last step
@@ -91,7 +93,9 @@ hidden = 0                 # cnn: width before the head, 0 for none; mlp: a list
 # vocabulary = 30522       # bert, gpt2: tokens; by default those of the tokenizer
 # positions = 512          # bert, gpt2: tokens of the longest text
 # eps = 1e-12              # vit, bert, gpt2: of every LayerNorm
-# dropout = 0.0            # vgg, mobilenet_v2, vit*, bert, gpt2: only 0 for now
+dropout = 0.0              # all but resnet*: probability of dropping a value in training
+# attention_dropout = 0.0  # vit*, bert, gpt2: the same of attention's shares
+# stochastic_depth = 0.0   # resnet*, vit*: probability that an example skips the last block
 
 [pretrain]                 # trains a model on [data], or on what [pretrain.data] changes in it
 objective = "classification"   # what is learned: classification, regression; of texts also

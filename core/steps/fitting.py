@@ -31,7 +31,7 @@ class Fitted:
     origin: str
 
 
-def task_of(network: Network, recipe: Recipe, freeze: str) -> Task:
+def task_of(network: Network, recipe: Recipe, freeze: str, native_noise: bool) -> Task:
     """Return what a session has to do for a recipe."""
     trainable = network.trainable(freeze)
     optimizer = recipe.optimizer
@@ -50,6 +50,7 @@ def task_of(network: Network, recipe: Recipe, freeze: str) -> Task:
         decayed,
         clips=recipe.clip_norm is not None,
         label_smoothing=recipe.label_smoothing,
+        native_noise=native_noise,
     )
 
 
@@ -84,7 +85,8 @@ def fit(
     recipe, view = spec.recipe(step), step_data(spec, step)
     dataset = experiment.examples.dataset(view)
     network = experiment.examples.network(spec, step)
-    task = task_of(network, recipe, spec.finetune.freeze if step == "finetune" else "none")
+    freeze = spec.finetune.freeze if step == "finetune" else "none"
+    task = task_of(network, recipe, freeze, spec.dropout_masks == "native")
     inputs = reading(dataset, train_rows, view, recipe, spec.seed, stream)
     judge = Judge(
         inputs,

@@ -35,7 +35,7 @@ def test_another_optimizer_takes_nothing_from_the_old_one(patch: Any) -> None:
 
 def test_another_architecture_takes_nothing_from_the_old_one() -> None:
     spec = load({"model": {"architecture": "mlp", "hidden": [4]}}, ["model.architecture=resnet18"])
-    assert spec.model.model_dump() == {"architecture": "resnet18"}
+    assert spec.model.model_dump() == {"architecture": "resnet18", "stochastic_depth": 0.0}
 
 
 def test_a_bare_string_is_short_for_a_table() -> None:
