@@ -23,7 +23,7 @@ from paribus.architectures import LANGUAGE, Network
 from paribus.backends.jax import native
 from paribus.backends.jax.compiled import Compiled
 from paribus.backends.jax.inputs import Data, Reading, Rows, Step, rows_of, steps_of
-from paribus.backends.jax.steps import State, Steps
+from paribus.backends.jax.steps import State, Steps, Total
 from paribus.belongings import NOTHING, Belongings
 from paribus.errors import DataError, Unsupported, WeightsError
 from paribus.optimizers import RULES
@@ -76,7 +76,9 @@ class JaxSession(Session):
         with self._compiled.computing():
             placed = {name: self._copied(tensors[name]) for name in self._network.tensors}
             slots = {
-                name: tuple(jnp.zeros_like(placed[name]) for _ in RULES[self._task.rule].slots)
+                name: tuple(
+                    self._copied(np.zeros_like(tensors[name])) for _ in RULES[self._task.rule].slots
+                )
                 for name in self._task.trainable
             }
         self._state = State(placed, slots)
@@ -120,7 +122,7 @@ class JaxSession(Session):
     def train_steps(self, handle: Handle, plan: TrainPlan) -> UnderWay:
         """Start K steps, in one call or in one a step."""
         data, reading, steps = self._prepare(handle, plan)
-        shards, rows = plan.indices.shape[1], []
+        rows: list[Any] = []
         if self._looped:
             # As many places as a power of two: lengths of plans vary, and each costs a compilation.
             places = 1 << (plan.steps - 1).bit_length()
@@ -131,13 +133,10 @@ class JaxSession(Session):
         else:
             for k in range(plan.steps):
                 step: Step = jax.tree.map(lambda array, k=k: array[k], steps)
-                if shards == 1:
-                    self._advance(rows, "step", self._steps.step, reading, data, step)
-                else:
-                    total = self._total(data, step, reading)
-                    self._advance(
-                        rows, "update", lambda _: self._steps.update, reading, total, step.scalars
-                    )
+                total = self._total(data, step, reading)
+                self._advance(
+                    rows, "update", lambda _: self._steps.update, None, total, step.scalars
+                )
         return UnderWay(rows, plan.steps, self._task.norms)
 
     def gradients(self, handle: Handle, plan: TrainPlan) -> tuple[float, dict[str, Array]]:
@@ -214,7 +213,7 @@ class JaxSession(Session):
         return self._compiled.place(jnp.array(array, dtype=self._numpy, copy=True))
 
     def _advance(
-        self, rows: list[Any], name: str, make: Callable[..., Any], reading: Reading, *given: Any
+        self, rows: list[Any], name: str, make: Callable[..., Any], reading: Any, *given: Any
     ) -> None:
         """Replace the state by that after one call; its memory is used again."""
         state, row = self._compiled.call(
@@ -234,11 +233,18 @@ class JaxSession(Session):
 
     def _total(self, data: Data, step: Step, reading: Reading) -> Any:
         """Add up a step's shards, one call each."""
-        total = self._call("nothing", lambda _: self._steps.nothing, reading)
+        total = self._nothing()
         for shard in range(step.shards.count.shape[0]):
             rows: Rows = jax.tree.map(lambda array, s=shard: array[s], step.shards)
             total = self._call("shard", self._steps.shard, reading, total, data, rows, step.keys)
         return total
+
+    def _nothing(self) -> Total:
+        """Return the total of no shards."""
+        shapes = ((name, self._network.tensors[name].shape) for name in self._task.trainable)
+        gradients = {name: np.zeros(shape, self._numpy) for name, shape in shapes}
+        statistics = {name: self._state.weights[name] for name in self._steps.moving()}
+        return Total(self._numpy.type(0), gradients, statistics)
 
     def _prepare(self, handle: Handle, plan: TrainPlan) -> tuple[Data, Reading, Step]:
         self._require_labels(handle)

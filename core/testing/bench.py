@@ -57,7 +57,7 @@ class Bench:
         self._in_process = in_process
         self._backend: Backend | None = None
         self._sessions: dict[tuple[Any, ...], Session] = {}
-        self._played: dict[tuple[str, str], dict[str, Any]] = {}
+        self._played: dict[tuple[str, str, tuple[str, ...]], dict[str, Any]] = {}
 
     @cached_property
     def descriptor(self) -> Backend:
@@ -177,9 +177,10 @@ class Bench:
             whatever the adapter raised in that phase.
         """
         precision = precision or self.precision
-        key = (golden.scene.name, precision)
+        phases = tuple(only) or golden.scene.phases
+        key = (golden.scene.name, precision, phases)
         if key not in self._played:
-            scene = replace(golden.scene, phases=tuple(only) or golden.scene.phases)
+            scene = replace(golden.scene, phases=phases)
             self.require(scene.network, scene.task.rule, precision)
             try:
                 session = self.session(scene.network, scene.task, precision)

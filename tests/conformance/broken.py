@@ -55,8 +55,10 @@ class MovingStatistics(TorchBackend):
 class SeesPadding(TorchBackend):
     name = "padding"
 
-    def open(self, network, task, *, device, precision, numerics):
-        return _SeesPadding(network, task, self.model(network), device, precision, numerics)
+    def open(self, network, task, **options):
+        session = super().open(network, task, **options)
+        session.__class__ = _SeesPadding
+        return session
 
 
 class _SeesPadding(TorchSession):
@@ -75,8 +77,8 @@ def _whole(plan):
 class ClipsOtherwise(TorchBackend):
     name = "clips"
 
-    def open(self, network, task, *, device, precision, numerics):
-        session = TorchSession(network, task, self.model(network), device, precision, numerics)
+    def open(self, network, task, **options):
+        session = super().open(network, task, **options)
         gradient = session._flat.gradient
         # The 1e-6 is missing: a millionth off, which no training shows.
         session._flat.clip = lambda norm, limit: gradient.mul_((limit / norm).clamp_(max=1.0))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "conformance"
 
 FILE = """
 import pytest
@@ -24,7 +24,7 @@ def backend() -> str:
 
 
 def install(folder: Path, module: str, backends: Mapping[str, str]) -> None:
-    """Write a distribution with the ``module`` beside this file, and its entry points."""
+    """Write a distribution with the ``module`` of tests/conformance, and its entry points."""
     (folder / f"{module}.py").write_text((HERE / f"{module}.py").read_text())
     info = folder / f"{module}-1.0.dist-info"
     info.mkdir()

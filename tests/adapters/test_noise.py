@@ -1,0 +1,207 @@
+"""What a backend drops is what the definition says, to the bit; what that does is the same on all.
+
+Float64 where nothing else is said: one mask that differs is a loss that differs in the third digit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import cases
+import dropping
+import numpy as np
+import pytest
+from labs import Lab
+
+from paribus import noise
+from paribus.architectures import Network, build
+
+FIRST, *OTHERS = ("torch", "tensorflow", "huggingface")
+CLOSE = 1e-10
+# A row's outputs are as many as there are rows: each gradient shows one row's values.
+ROWS, WIDTH, DROPPED = 11, 37, 0.3
+SHOWN = build("mlp", {"hidden": [WIDTH], "dropout": DROPPED}, (4,), ROWS, "regression")
+COUNTS = np.array([[4, 2, 5]])
+
+
+def _shown(lab: Lab, keys: noise.Keys, precision: Any, **places: Any) -> cases.Array:
+    """Return what the hidden layer's values, all 1, have become in training: [rows, width].
+
+    The loss (output − label)² has at 0 the slope −2·label / outputs in an output, and row r has
+    label r alone, so the gradient of the head's weights holds row r's values in its row r.
+    """
+    task = cases.task(SHOWN, freeze="body")
+    tensors = {name: np.zeros(t.shape) for name, t in SHOWN.tensors.items()}
+    tensors["hidden.0.bias"] += 1.0
+    session = lab.session(SHOWN, task, precision)
+    session.import_weights(tensors)
+    handle = session.put(np.zeros((ROWS, 4)), -np.eye(ROWS))
+    plan = replace(cases.train_plan(**places, preprocess=cases.scaling(SHOWN)), noise=keys)
+    _, gradients = session.gradients(handle, plan)
+    return gradients["fc.weight"] * (ROWS * ROWS / 2)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
+def test_masks_are_the_defined_ones_to_the_bit(lab: Lab, precision: str) -> None:
+    """In three shards, two of them with rows that are padding, or in one: the same masks."""
+    keys = noise.keys(11, "masks", 0, 1, 1)
+    kept = noise.kept(keys[0, 0], range(ROWS), WIDTH, DROPPED)
+    rows, start = np.zeros((1, 3, 5), dtype=np.int64), 0
+    for shard, count in enumerate(COUNTS[0]):
+        rows[0, shard, :count] = np.arange(start, start + count)
+        start += count
+    shards = {"indices": rows, "counts": COUNTS}
+    whole = {"indices": np.arange(ROWS)[None, None]}
+    for places in (shards, whole):
+        shown = _shown(lab, keys, precision, **places)
+        assert np.array_equal(shown != 0, kept)
+        # bfloat16 has eight bits, float32 24.
+        allowed = {"float64": 1e-14, "float32": 1e-6, "bfloat16": 2**-8}[precision]
+        assert shown[kept] == pytest.approx(noise.scale(DROPPED), rel=allowed)
+
+
+def test_large_places_wrap_as_defined(lab: Lab) -> None:
+    """Counters beyond 32 bits cannot be reached in a test; keys whose sums are, can."""
+    for words in ((-1, -1), (-(2**31), 2**31 - 1), (0x61C88646, -2), (0, 0)):
+        keys = np.array(words, dtype=np.int32).reshape(1, 1, 2)
+        shown = _shown(lab, keys, "float64", indices=np.arange(ROWS)[None, None])
+        assert np.array_equal(shown != 0, noise.kept(keys[0, 0], range(ROWS), WIDTH, DROPPED))
+
+
+@cache
+def _expected(name: str, dropped: bool = True) -> float:
+    """Return a step's loss by the definitions."""
+    network, given = dropping.NETWORKS[name], _plan(name)
+    return dropping.loss(
+        network, given if dropped else replace(given, noise=None), cases.tensors(network)
+    )
+
+
+def _plan(name: str) -> Any:
+    network = dropping.NETWORKS[name]
+    ragged = {} if network.objective == "causal_lm" else {"counts": np.array([[6, 4]])}
+    return dropping.plan(network, 1, 2, 6, **ragged)
+
+
+def _ready(lab: Lab, network: Network) -> tuple[Any, Any]:
+    session = lab.session(network, cases.task(network, "adamw"))
+    session.import_weights(cases.tensors(network))
+    return session, session.put(*dropping.data(network))
+
+
+@pytest.mark.parametrize("name", dropping.NETWORKS)
+def test_a_step_has_the_defined_loss_and_everyones_gradient(
+    labs: dict[str, Lab], name: str
+) -> None:
+    """Two shards with padding; a repeat is the same to the bit."""
+    network, given = dropping.NETWORKS[name], _plan(name)
+    found = {}
+    for backend, lab in labs.items():
+        session, handle = _ready(lab, network)
+        loss, found[backend] = session.gradients(handle, given)
+        assert loss == pytest.approx(_expected(name), rel=CLOSE), backend
+        again, same = session.gradients(handle, given)
+        assert again == loss
+        assert cases.distance(same, found[backend]) == 0.0
+    # Some gradients are 0 but for rounding (a bias before BatchNorm): one scale for all of them.
+    largest = max(np.abs(g).max() for g in found[FIRST].values())
+    for other in OTHERS:
+        for tensor, gradient in found[other].items():
+            apart = np.abs(gradient - found[FIRST][tensor]).max() / largest
+            assert apart <= CLOSE, (other, tensor)
+
+
+@pytest.mark.parametrize("name", ["mlp", "vit", "bert"])
+def test_without_keys_nothing_is_dropped(lab: Lab, name: str) -> None:
+    network, given = dropping.NETWORKS[name], replace(_plan(name), noise=None)
+    session, handle = _ready(lab, network)
+    loss, _ = session.gradients(handle, given)
+    assert loss == pytest.approx(_expected(name, dropped=False), rel=CLOSE)
+    assert abs(loss - _expected(name)) > 1e-5
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mlp",
+        "vit",
+        "bert",
+        "causal gpt2",
+        *(
+            pytest.param(name, marks=pytest.mark.full)
+            for name in ("vgg11_bn", "resnet18", "mobilenet_v2")
+        ),
+    ],
+)
+def test_twenty_steps_agree(labs: dict[str, Lab], name: str) -> None:
+    """Every step has other keys.
+
+    The last maps of the images' networks are single pixels: in a small batch BatchNorm amplifies
+    rounding, and so does what each step adds.
+    """
+    network = dropping.NETWORKS[name]
+    batch, peak = (8, 0.002) if name in ("mlp", "vit", "bert", "causal gpt2") else (32, 0.0002)
+    rates = list(peak * (0.2 + np.sin(np.linspace(0, np.pi, 20))))
+    given = dropping.plan(network, 20, 1, batch, rule="adamw", rates=rates)
+    losses = {}
+    for backend, lab in labs.items():
+        session, handle = _ready(lab, network)
+        losses[backend] = session.train_steps(handle, given).result().losses
+    assert len(set(losses[FIRST])) == 20
+    for other in OTHERS:
+        assert losses[other] == pytest.approx(losses[FIRST], rel=1e-9), other
+
+
+def test_dropping_is_for_training_alone(lab: Lab) -> None:
+    """The same weights in a network that drops and in one that does not: the same answers."""
+    plain = build("bert", cases.WORDS, (cases.LENGTH,), 3)
+    answers = []
+    for network in (dropping.NETWORKS["bert"], plain):
+        session, handle = _ready(lab, network)
+        if network.noisy:
+            session.train_steps(handle, dropping.plan(network, 1, 1, 8, rule="adamw")).result()
+            session.import_weights(cases.tensors(network))
+        evaluation = cases.eval_plan(dropping.EXAMPLES, 7, cases.scaling(network))
+        answers.append(
+            (session.predict(handle, evaluation), session.evaluate(handle, evaluation).loss,
+             session.forward(handle, evaluation, training=True))
+        )  # fmt: skip
+    for left, right in zip(*answers, strict=True):
+        assert left == pytest.approx(right, rel=1e-12)
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("float32", 1e-5), ("bfloat16", 0.03)])
+@pytest.mark.parametrize("name", ["mlp", "vit", "bert"])
+def test_lower_precisions_drop_the_same(
+    lab: Lab, name: str, precision: str, allowed: float
+) -> None:
+    """float32 rounds by 6e-8, bfloat16 by 4e-3; keys of another seed are 1e-2 off and more."""
+    network, given = dropping.NETWORKS[name], _plan(name)
+    session = lab.session(network, cases.task(network), precision)
+    session.import_weights(cases.tensors(network))
+    loss, _ = session.gradients(session.put(*dropping.data(network)), given)
+    assert loss == pytest.approx(_expected(name), rel=allowed)
+
+
+@pytest.mark.parametrize("name", ["mlp", "resnet18", "vit", "bert"])
+def test_a_framework_s_own_generator_starts_from_the_keys(lab: Lab, name: str) -> None:
+    """Equal keys drop the same, others something else; neither is what the definition drops."""
+    network = dropping.NETWORKS[name]
+    task = cases.task(network, native_noise=True)
+    given = _plan(name)
+    other = dropping.keyed(network, given, seed=4)
+    with lab.open(network, task, numerics="fast") as session:
+        session.import_weights(cases.tensors(network))
+        handle = session.put(*dropping.data(network))
+        one, again, two, none = (
+            session.gradients(handle, plan)[0]
+            for plan in (given, given, other, replace(given, noise=None))
+        )
+    expected, whole = _expected(name), _expected(name, dropped=False)
+    # Fast numerics need not repeat to the bit.
+    assert again == pytest.approx(one, rel=1e-9)
+    assert none == pytest.approx(whole, rel=1e-6)
+    apart = [one, two, none, expected]
+    assert all(abs(a - b) > 1e-6 for i, a in enumerate(apart) for b in apart[:i])
