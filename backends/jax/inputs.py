@@ -1,127 +1,16 @@
-"""From stored examples and a plan's rows to network inputs and labels, inside a compiled function.
-
-A plan's arrays become one tree of arrays. What it does not ask for is None in the tree, hence no
-part of what is compiled.
-"""
+"""From stored examples and a plan's rows to network inputs and labels, inside a function."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from paribus.architectures import Objective
-from paribus.plan import Augmentation, EvalPlan, TrainPlan, center
-from paribus.plan import Targets as PlanTargets
+from paribus.backends.jax.plans import Data, Reading, Rows
+from paribus.plan import center
 
 Tensor = Any
-
-
-class Data(NamedTuple):
-    """Examples on the device as they were put, and a plan's scale and shift [2, channels]."""
-
-    x: Tensor
-    y: Tensor | None
-    factors: Tensor
-
-
-class Draws(NamedTuple):
-    """As ``paribus.plan.Augmentation``."""
-
-    top: Tensor
-    left: Tensor
-    flip_horizontal: Tensor
-    flip_vertical: Tensor
-
-
-class Targets(NamedTuple):
-    """As ``paribus.plan.Targets``, with ``counted`` bool [b, M] for its counts."""
-
-    tokens: Tensor
-    positions: Tensor
-    labels: Tensor
-    counted: Tensor
-
-
-class Rows(NamedTuple):
-    """A shard's rows, or with leading axes those of many.
-
-    Attributes:
-        indices: int64 [b].
-        count: real rows; first: the first one's place in the step's batch.
-        weights: [b]; None in evaluation.
-        draws, targets: None where the plan has none.
-    """
-
-    indices: Tensor
-    count: Tensor
-    first: Tensor
-    weights: Tensor | None = None
-    draws: Draws | None = None
-    targets: Targets | None = None
-
-
-class Step(NamedTuple):
-    """One optimizer step, or with a leading axis K of them.
-
-    Attributes:
-        shards: with a leading axis S.
-        scalars: by name.
-        keys: int32 [L, 2], of the network's noisy nodes; None where nothing is dropped.
-    """
-
-    shards: Rows
-    scalars: dict[str, Tensor]
-    keys: Tensor | None
-
-
-class Reading(NamedTuple):
-    """The decisions that are compiled in.
-
-    Attributes:
-        crop: (height, width) of a window; None for the whole image, tables and texts.
-        length: tokens of a text that are read; None for images and tables.
-        padded: whether some rows are padding.
-    """
-
-    crop: tuple[int, int] | None
-    length: int | None
-    padded: bool
-
-
-def steps_of(plan: TrainPlan, names: tuple[str, ...], dtype: np.dtype[Any], images: bool) -> Step:
-    """Return a plan's arrays, with the leading axis K; ``names`` are those of its scalars."""
-    # Rows are counted without the padding of the shards before.
-    first = np.cumsum(plan.counts, axis=1) - plan.counts
-    rows = Rows(
-        plan.indices,
-        plan.counts,
-        first,
-        plan.weights.astype(dtype),
-        _draws(plan.augmentation) if images else None,
-        _targets(plan.targets),
-    )
-    scalars = {name: plan.scalars[name].astype(dtype) for name in names}
-    return Step(rows, scalars, plan.noise)
-
-
-def rows_of(plan: EvalPlan) -> Rows:
-    """Return a plan's arrays, with the leading axis M."""
-    return Rows(
-        plan.indices, plan.counts, np.zeros_like(plan.counts), targets=_targets(plan.targets)
-    )
-
-
-def _draws(given: Augmentation | None) -> Draws | None:
-    return None if given is None else Draws(*(getattr(given, name) for name in Draws._fields))
-
-
-def _targets(given: PlanTargets | None) -> Targets | None:
-    if given is None:
-        return None
-    counted = np.arange(given.labels.shape[-1]) < given.counts[..., None]
-    return Targets(given.tokens, given.positions, given.labels, counted)
 
 
 def inputs(data: Data, rows: Rows, reading: Reading, dtype: Any) -> Tensor:

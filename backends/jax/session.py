@@ -8,33 +8,36 @@ is a call, and so is a shard where a step has several.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from paribus import weights
 from paribus.adapter import Array, Numerics, Precision, Session, Task, Tensors
 from paribus.architectures import LANGUAGE, Network
 from paribus.backends.jax import native
 from paribus.backends.jax.compiled import Compiled
-from paribus.backends.jax.inputs import Data, Reading, Rows, Step, rows_of, steps_of
-from paribus.backends.jax.steps import State, Steps, Total
+from paribus.backends.jax.plans import (
+    Data,
+    Handle,
+    Reading,
+    Rows,
+    Step,
+    data_of,
+    length_of,
+    reading_of,
+    rows_of,
+    steps_of,
+)
+from paribus.backends.jax.state import State, exported, exported_slots, initial, with_slots
+from paribus.backends.jax.steps import Steps, Total
 from paribus.belongings import NOTHING, Belongings
-from paribus.errors import DataError, Unsupported, WeightsError
-from paribus.optimizers import RULES
-from paribus.plan import EvalPlan, Preprocess, StepResults, Sums, TrainPlan
-
-
-class Handle(NamedTuple):
-    """Examples on the device as they were put."""
-
-    x: Any
-    y: Any
+from paribus.errors import DataError, Unsupported
+from paribus.plan import EvalPlan, StepResults, Sums, TrainPlan
 
 
 class UnderWay:
@@ -72,45 +75,21 @@ class JaxSession(Session):
 
     def import_weights(self, tensors: Tensors) -> None:
         """Copy all tensors to the device; slots become zero."""
-        weights.check(tensors, weights.shapes(self._network))
         with self._compiled.computing():
-            placed = {name: self._copied(tensors[name]) for name in self._network.tensors}
-            slots = {
-                name: tuple(
-                    self._copied(np.zeros_like(tensors[name])) for _ in RULES[self._task.rule].slots
-                )
-                for name in self._task.trainable
-            }
-        self._state = State(placed, slots)
+            self._state = initial(self._network, self._task, tensors, self._copied)
 
     def export_weights(self) -> dict[str, Array]:
         """Return copies of all canonical tensors."""
-        return {name: np.array(self._state.weights[name]) for name in self._network.tensors}
+        return exported(self._state.weights, self._network)
 
     def import_optimizer(self, slots: Mapping[str, Tensors]) -> None:
         """Set every slot."""
-        names = RULES[self._task.rule].slots
-        if set(slots) != set(names):
-            raise WeightsError(
-                f"optimizer state has slots {sorted(slots)}; rule {self._task.rule!r} has "
-                f"{sorted(names)}"
-            )
-        shapes = {name: self._network.tensors[name].shape for name in self._task.trainable}
-        for name in names:
-            weights.check(slots[name], shapes, f"optimizer slot {name!r}")
         with self._compiled.computing():
-            placed = {
-                name: tuple(self._copied(slots[slot][name]) for slot in names)
-                for name in self._task.trainable
-            }
-        self._state = State(self._state.weights, placed)
+            self._state = with_slots(self._state, self._network, self._task, slots, self._copied)
 
     def export_optimizer(self) -> dict[str, dict[str, Array]]:
         """Return copies of all slots."""
-        return {
-            slot: {name: np.array(self._state.slots[name][i]) for name in self._task.trainable}
-            for i, slot in enumerate(RULES[self._task.rule].slots)
-        }
+        return exported_slots(self._state, self._task)
 
     def put(self, x: Array, y: Array | None) -> Handle:
         """Copy examples to the device as they are."""
@@ -154,7 +133,7 @@ class JaxSession(Session):
             sums = self._call("evaluate", self._steps.evaluate, reading, sums, data, rows)
         predictions = int(plan.counts.sum())
         if self._network.objective == "causal_lm":
-            predictions *= self._length(handle, plan.preprocess, labelled=True) or 1
+            predictions *= length_of(handle, plan.preprocess, self._network, labelled=True)
         if plan.targets is not None:
             real = np.arange(plan.indices.shape[1]) < plan.counts[:, None]
             predictions = int(plan.targets.counts[real].sum())
@@ -254,54 +233,23 @@ class JaxSession(Session):
                 "has no variance to normalise with; choose a batch size or number of shards that "
                 "leaves no single example, or larger images"
             )
-        images = handle.x.ndim == 4
-        steps = steps_of(plan, self._steps.scalar_names(), self._numpy, images)
+        network, images = self._network, handle.x.ndim == 4
         drawn = images and plan.augmentation is not None
-        padded = self._moments and not plan.full
-        reading = self._reading(handle, plan.preprocess, padded, drawn=drawn, labelled=True)
-        return self._data(handle, plan.preprocess), reading, steps
+        steps = steps_of(plan, self._steps.scalar_names(), self._numpy, images)
+        data = data_of(handle, plan.preprocess, network, self._numpy)
+        reading = reading_of(handle, plan.preprocess, network, drawn=drawn, labelled=True)
+        return data, reading._replace(padded=self._moments and not plan.full), steps
 
     def _batches(
         self, handle: Handle, plan: EvalPlan, *, training: bool, labelled: bool = False
-    ) -> Any:
-        data, rows = self._data(handle, plan.preprocess), rows_of(plan)
+    ) -> Iterator[tuple[Data, Rows, Reading]]:
+        network, rows = self._network, rows_of(plan)
+        data = data_of(handle, plan.preprocess, network, self._numpy)
+        reading = reading_of(handle, plan.preprocess, network, drawn=False, labelled=labelled)
         for batch, count in enumerate(plan.counts.tolist()):
             padded = training and self._moments and count < plan.indices.shape[1]
-            reading = self._reading(handle, plan.preprocess, padded, labelled=labelled)
-            yield data, jax.tree.map(lambda array, m=batch: array[m], rows), reading
-
-    def _data(self, handle: Handle, preprocess: Preprocess) -> Data:
-        width = 1 if self._network.reads_tokens else handle.x.shape[-1]
-        factors = np.stack(
-            [
-                np.broadcast_to(np.asarray(values, self._numpy), width)
-                for values in (preprocess.scale, preprocess.shift)
-            ]
-        )
-        return Data(handle.x, handle.y, factors)
-
-    def _reading(
-        self,
-        handle: Handle,
-        preprocess: Preprocess,
-        padded: bool,
-        *,
-        drawn: bool = False,
-        labelled: bool = False,
-    ) -> Reading:
-        crop = None
-        if handle.x.ndim == 4:
-            stored = tuple(handle.x.shape[1:3])
-            crop = preprocess.crop or stored
-            crop = None if crop == stored and not drawn else crop
-        return Reading(crop, self._length(handle, preprocess, labelled=labelled), padded)
-
-    def _length(self, handle: Handle, preprocess: Preprocess, *, labelled: bool) -> int | None:
-        """Return how many tokens of a text are read; of a causal language model's, one is left."""
-        if not self._network.reads_tokens:
-            return None
-        causal = labelled and self._network.objective == "causal_lm"
-        return preprocess.length or int(handle.x.shape[1]) - causal
+            part = jax.tree.map(lambda array, m=batch: array[m], rows)
+            yield data, part, reading._replace(padded=padded)
 
     def _require_labels(self, handle: Handle) -> None:
         if handle.y is None and self._network.objective not in LANGUAGE:

@@ -16,22 +16,16 @@ from jax import lax
 
 from paribus.adapter import Task
 from paribus.architectures import Network
-from paribus.backends.jax.inputs import Data, Reading, Rows, Step, inputs, labels
+from paribus.backends.jax.inputs import inputs, labels
 from paribus.backends.jax.losses import right, row_losses
 from paribus.backends.jax.ops import run
 from paribus.backends.jax.passes import Pass
+from paribus.backends.jax.plans import Data, Reading, Rows, Step
+from paribus.backends.jax.state import State
 from paribus.optimizers import RULES
 
 Tensor = Any
 Tensors = Mapping[str, Tensor]
-Slots = Mapping[str, tuple[Tensor, ...]]
-
-
-class State(NamedTuple):
-    """All canonical tensors, and by name of a trainable one its slots in the rule's order."""
-
-    weights: Tensors
-    slots: Slots
 
 
 class Total(NamedTuple):
@@ -146,7 +140,8 @@ class Steps:
                 return state, rows.at[k].set(row)
 
             rows = jnp.zeros((steps.shards.count.shape[0], 2), jnp.float64)
-            return lax.fori_loop(0, limit, body, (state, rows))
+            done: tuple[State, Tensor] = lax.fori_loop(0, limit, body, (state, rows))
+            return done
 
         return loop
 
