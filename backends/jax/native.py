@@ -57,7 +57,8 @@ def save(network: Network, tensors: dict[str, Array], folder: Path) -> Path:
     """Write the parameters as safetensors and the function as JAX exports it.
 
     ``jax.export.deserialize`` reads ``apply.jax``, whose ``call(params, x)`` needs nothing but JAX,
-    on a CPU or on CUDA, for any number of examples. It is a program of array operations and can do
+    on a CPU or on CUDA, for any number of examples and any length of texts; networks that know
+    segments take them, as [n, tokens, 2]. It is a program of array operations and can do
     nothing else. Returns the path of the parameters.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,10 +73,13 @@ def _exported(network: Network, tensors: dict[str, Array]) -> bytes:
     from jax import export
 
     params = {n: jax.ShapeDtypeStruct(a.shape, a.dtype) for n, a in tensors.items()}
-    (rows,) = export.symbolic_shape("n")
     if network.reads_tokens:
-        x = jax.ShapeDtypeStruct((rows, *network.input_shape), jnp.int32)
+        longest = network.input_shape[0]
+        rows, tokens = export.symbolic_shape("n, t", constraints=[f"t <= {longest}"])
+        segmented = any(node.op == "segment_embedding" for node in network.nodes)
+        x = jax.ShapeDtypeStruct((rows, tokens, *((2,) if segmented else ())), jnp.int32)
     else:
+        (rows,) = export.symbolic_shape("n")
         shape = network.input_shape
         shape = (*shape[1:], shape[0]) if len(shape) == 3 else shape
         x = jax.ShapeDtypeStruct((rows, *shape), next(iter(params.values())).dtype)
