@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from paribus.commands.adapters import new_adapter
 from paribus.commands.models import export, predict
 from paribus.commands.options import (
     AcceptNames,
@@ -177,6 +178,7 @@ def models(as_json: AsJson = False) -> None:
 app.command()(predict)
 app.command()(export)
 app.command()(verify)
+app.command()(new_adapter)
 
 
 @app.callback(invoke_without_command=True)

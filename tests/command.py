@@ -24,7 +24,15 @@ Tree = dict[str, Any]
 Rows = list[dict[str, Any]]
 
 THREADS = dict.fromkeys(
-    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"
+    (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+        "NPROC",
+        "PJRT_NPROC",
+    ),
+    "1",
 )
 
 # A child that runs a command per line of its standard input. What a framework prints around

@@ -9,7 +9,7 @@ from paribus.architectures import Network
 from paribus.remote import RemoteBackend
 
 # Promised, whatever is installed: an absent framework fails these tests, it does not skip them.
-PROMISED = ("torch", "tensorflow", "huggingface")
+PROMISED = ("torch", "tensorflow", "huggingface", "jax")
 
 
 class Pool:

@@ -80,7 +80,22 @@ def _huggingface(architecture: str, saved: Path) -> Callable[[Any], Any]:
     return lambda x: model(torch.from_numpy(x)).logits.detach().numpy()
 
 
-LOAD = {"torch": _torch, "tensorflow": _tensorflow, "huggingface": _huggingface}
+def _jax(architecture: str, saved: Path) -> Callable[[Any], Any]:
+    import jax
+    from jax import export
+    from safetensors.numpy import load_file
+
+    model = export.deserialize(bytearray((saved / "apply.jax").read_bytes()))
+    params = load_file(saved / "model.safetensors")
+
+    def call(x: Any) -> Any:
+        with jax.enable_x64(True):
+            return np.asarray(model.call(params, x.transpose(0, 2, 3, 1)))
+
+    return call
+
+
+LOAD = {"torch": _torch, "tensorflow": _tensorflow, "huggingface": _huggingface, "jax": _jax}
 
 
 def main() -> None:

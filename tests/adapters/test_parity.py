@@ -5,7 +5,7 @@ from __future__ import annotations
 import cases
 import numpy as np
 import pytest
-from labs import Lab
+from labs import PROMISED, Lab
 
 from paribus.architectures import Network, build
 from paribus.plan import TrainPlan
@@ -13,7 +13,7 @@ from paribus.plan import TrainPlan
 RESNET = build("resnet18", {}, (3, 64, 64), 10)
 CNN = build("cnn", {"channels": [8, 16], "hidden": 16}, (1, 28, 28), 10)
 NETWORKS = {"cnn": CNN, "resnet18": RESNET}
-FIRST, *OTHERS = ("torch", "tensorflow", "huggingface")
+FIRST, *OTHERS = PROMISED
 EXAMPLES, BATCH = 64, 32
 
 

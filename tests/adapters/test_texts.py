@@ -5,7 +5,7 @@ from __future__ import annotations
 import cases
 import numpy as np
 import pytest
-from labs import Lab
+from labs import PROMISED, Lab
 
 from paribus import reference
 from paribus.architectures import Network, build
@@ -18,7 +18,7 @@ NETWORKS = {
     "causal gpt2": cases.CAUSAL_GPT2,
     "regression": build("bert", cases.WORDS, (cases.LENGTH,), 2, "regression"),
 }
-FIRST, *OTHERS = ("torch", "tensorflow", "huggingface")
+FIRST, *OTHERS = PROMISED
 
 
 def _labels(network: Network, x: cases.Array) -> cases.Array | None:

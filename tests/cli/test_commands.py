@@ -12,7 +12,7 @@ from command import Worker, process
 from experiments import FOUR
 from labs import PROMISED
 
-FRAMEWORKS = ("torch", "torchvision", "tensorflow", "keras", "transformers")
+FRAMEWORKS = ("torch", "torchvision", "tensorflow", "keras", "transformers", "jax")
 
 
 def test_backends_are_listed_with_versions_and_devices(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ from opened import LOAD
 
 def logits(target):
     found = []
-    for trained in ("torch", "tensorflow", "huggingface"):
+    for trained in ("torch", "tensorflow", "huggingface", "jax"):
         stored = paribus.Result(root / trained).metrics["model"]["preprocess"]
         x = np.load(root / "x.npy") * np.array(stored["scale"]) - np.array(stored["shift"])
         inputs = x.astype(np.float32).transpose(0, 3, 1, 2).copy()
@@ -66,7 +66,7 @@ TENSORFLOW = (
     HEADER
     + """
 paribus.run(paribus.load(spec), backend="tensorflow", out=root / "tensorflow")
-for trained in ("torch", "tensorflow", "huggingface"):
+for trained in ("torch", "tensorflow", "huggingface", "jax"):
     paribus.export(root / trained, "tensorflow", root / f"{trained} to tensorflow")
 with paribus.Result(root / "tensorflow") as result:
     own = result.logits(np.load(root / "x.npy")).tolist()
@@ -76,7 +76,7 @@ print(json.dumps({"own": own, "tensorflow": logits("tensorflow")}))
 OTHERS = (
     HEADER
     + """
-print(json.dumps({backend: logits(backend) for backend in ("torch", "huggingface")}))
+print(json.dumps({backend: logits(backend) for backend in ("torch", "huggingface", "jax")}))
 """
 )
 
@@ -94,11 +94,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory, worker: Worker) -> Export
         assert done.code == 0, done.err
 
     # The worker has PyTorch in its process, which TensorFlow must not share.
-    for trained in ("torch", "huggingface"):
+    for trained in ("torch", "huggingface", "jax"):
         command("run", "spec.json", "--backend", trained, "--out", trained)
     found = python(TENSORFLOW, *arguments, cwd=root)
     for trained in PROMISED:
-        for target in ("torch", "huggingface"):
+        for target in ("torch", "huggingface", "jax"):
             command("export", trained, "--to", target, f"{trained} to {target}")
     found |= python(OTHERS, *arguments, cwd=root)
     return Exported(root, found)
@@ -212,7 +212,7 @@ def test_what_is_wrong_is_said(exported: Exported, tmp_path: Path, worker: Worke
     nowhere = _export(worker, tmp_path, "nowhere", "--to", "torch", "out")
     refused(nowhere, 1, "nowhere is not a run folder")
     unknown = _export(worker, tmp_path, run, "--to", "onnix", "out")
-    allowed = "allowed: torch, tensorflow, huggingface, onnx. Did you mean 'onnx'?"
+    allowed = "allowed: torch, tensorflow, huggingface, jax, onnx. Did you mean 'onnx'?"
     refused(unknown, 2, "unknown target 'onnix'", allowed)
     refused(_export(worker, tmp_path, run, "--to", "torch", "file"), 2, "file cannot be written")
     refused(_export(worker, tmp_path, run, "out"), 2, "--to")

@@ -173,6 +173,25 @@ if network == "resnet18":
 loaded = transformers.AutoModelForImageClassification.from_pretrained(
     path, dtype=getattr(torch, result.metrics["precision"]))
 """,
+    "jax": """
+import jax
+from jax import export
+from safetensors.numpy import load_file
+
+jax.config.update("jax_enable_x64", result.metrics["precision"] == "float64")
+
+def change(model):
+    model.params.update({name: value + 1 for name, value in model.params.items()})
+
+def call(model):
+    return np.asarray(model(inputs))
+
+kind = isinstance(native.params["fc.weight"], jax.Array)
+compiled = jax.jit(native.apply)(native.params, inputs)
+kind = kind and np.allclose(compiled, native(inputs), rtol=1e-4)
+exported = export.deserialize(bytearray(path.with_name("apply.jax").read_bytes()))
+loaded = lambda x: exported.call(load_file(path), x)
+""",
 }
 CLOSE = """
 getattr(loaded, "eval", lambda: None)()

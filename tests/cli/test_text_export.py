@@ -46,6 +46,14 @@ for kind, trained in exports:
         model = keras.saving.load_model(folder / "model.keras")
         names = [tensor.name for tensor in model.inputs]
         outputs = model({name: given[name].astype(np.int32) for name in names}).numpy()
+    elif target == "jax":
+        from jax import export
+        from safetensors.numpy import load_file
+        function = export.deserialize(bytearray((folder / "apply.jax").read_bytes()))
+        x = np.where(given["attention_mask"] > 0, given["input_ids"], -1).astype(np.int32)
+        if kind != "causal":
+            x = np.stack([x, given["token_type_ids"].astype(np.int32)], axis=-1)
+        outputs = np.asarray(function.call(load_file(folder / "model.safetensors"), x))
     else:
         import torch, transformers
         if kinds[kind].startswith("Auto"):
@@ -118,11 +126,12 @@ def exported(
         np.save(root / f"{kind}-attention_mask.npy", (x >= 0).astype(np.int64))
         np.save(root / f"{kind}-token_type_ids.npy", np.zeros_like(x))
         own[kind] = x
-    for target in ("tensorflow", "huggingface", "torch", "onnx"):
+    for target in ("tensorflow", "huggingface", "torch", "jax", "onnx"):
         python(EXPORT, target, root, json.dumps(runs), cwd=root)
     exports = json.dumps([name.split() for name in runs])
     arguments = (root, json.dumps(KINDS))
-    python(OPEN, "tensorflow", *arguments, exports, cwd=root)
+    for target in ("tensorflow", "jax"):
+        python(OPEN, target, *arguments, exports, cwd=root)
     # One process for both, because the state dicts need configurations.
     both = OPEN.replace("target, root", "_, root", 1).replace(
         "known = {}\n", 'known = {}\nfor target in ("huggingface", "torch"):\n  pass\n', 1
@@ -187,7 +196,7 @@ def test_what_goes_with_a_model_of_texts_is_written_beside_it(
     exported: Exported, languages: dict[str, dict[str, Run]]
 ) -> None:
     stored = languages["torch"]["masked"].folder / "tokenizer.json"
-    for target in ("torch", "tensorflow", "onnx"):
+    for target in ("torch", "tensorflow", "jax", "onnx"):
         folder = exported.root / f"masked torch to {target}"
         assert (folder / "tokenizer.json").read_text() == stored.read_text()
         assert (folder / "classes.txt").read_text() == "boats\nbread\npets\n"

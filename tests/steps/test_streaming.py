@@ -116,7 +116,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         return python(PROGRAM, folder / "specs.json", *backends, cwd=place)
 
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(run, (("torch", "huggingface"), ("tensorflow",)))
+        first, second = pool.map(run, (("torch", "huggingface", "jax"), ("tensorflow",)))
     return dict(first | second)
 
 

@@ -1,0 +1,82 @@
+"""Compiled functions, each kept under what it depends on, and the settings that they run under.
+
+Double precision and the precision of products are settings of JAX. They are set around each
+computation, for this thread only, so that a session and the user's own code do not disturb each
+other. Compiling happens before the first call and is timed apart from training.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import jax
+
+
+class Compiled:
+    """The compiled functions of one session.
+
+    Attributes:
+        seconds: spent so far on tracing and compiling.
+    """
+
+    def __init__(self, device: Any, *, strict: bool) -> None:
+        self.seconds = 0.0
+        self._device, self._strict = device, strict
+        self._functions: dict[Any, Callable[..., Any]] = {}
+        # Of the platforms only GPUs have kernels that add up in any order.
+        deterministic = strict and device.platform == "gpu"
+        self._options = {"xla_gpu_deterministic_ops": True} if deterministic else {}
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Work on the session's device under its settings."""
+        with ExitStack() as settings:
+            settings.enter_context(double_precision())
+            settings.enter_context(jax.default_device(self._device))
+            if self._strict:
+                settings.enter_context(jax.default_matmul_precision("highest"))
+            yield
+
+    def place(self, tree: Any) -> Any:
+        """Copy a tree of arrays to the device; what is there already stays."""
+        return jax.device_put(tree, self._device)
+
+    def call(
+        self,
+        key: tuple[Any, ...],
+        make: Callable[[], Callable[..., Any]],
+        *arguments: Any,
+        donated: tuple[int, ...] = (),
+    ) -> Any:
+        """Call the function of this key and these shapes; compile it first when it is new.
+
+        Args:
+            key: with the arguments' shapes, everything that the function depends on.
+            make: returns the function to compile.
+            arguments: trees of arrays.
+            donated: numbers of those whose memory the results may take; they are gone afterwards.
+        """
+        with self.computing():
+            placed = self.place(arguments)
+            leaves, structure = jax.tree.flatten(placed)
+            full = (*key, structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+            if full not in self._functions:
+                start = time.perf_counter()
+                function = jax.jit(make(), donate_argnums=donated)
+                self._functions[full] = function.lower(*placed).compile(self._options)
+                self.seconds += time.perf_counter() - start
+            return self._functions[full](*placed)
+
+    def clear(self) -> None:
+        """Forget all functions."""
+        self._functions.clear()
+
+
+def double_precision() -> Any:
+    """Return a context in which arrays of 64 bits stay so; by default JAX makes them 32."""
+    # Where it was before JAX 0.8.
+    experimental = getattr(jax.experimental, "enable_x64", None)
+    return experimental() if experimental else jax.enable_x64(True)

@@ -1,0 +1,259 @@
+"""The session: weights and slots on a device, and NumPy on either side of compiled functions.
+
+K steps are one call of a compiled loop, because calling costs more than a step of a small network.
+Networks with convolutions are the exception on a CPU: XLA's convolutions are 15 to 50 times slower
+inside of a loop than outside (measured at 28×28 and 16×16, float32 and float64), so there a step
+is a call, and so is a shard where a step has several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from paribus.adapter import Array, Numerics, Precision, Session, Task, Tensors
+from paribus.architectures import LANGUAGE, Network
+from paribus.backends.jax import native
+from paribus.backends.jax.compiled import Compiled
+from paribus.backends.jax.plans import (
+    Data,
+    Handle,
+    Reading,
+    Rows,
+    Step,
+    data_of,
+    length_of,
+    reading_of,
+    rows_of,
+    steps_of,
+)
+from paribus.backends.jax.state import State, exported, exported_slots, initial, with_slots
+from paribus.backends.jax.steps import Steps, Total
+from paribus.belongings import NOTHING, Belongings
+from paribus.errors import DataError, Unsupported
+from paribus.plan import EvalPlan, StepResults, Sums, TrainPlan
+
+
+class UnderWay:
+    """K steps under way; implements ``paribus.adapter.Pending``."""
+
+    def __init__(self, rows: list[Any], steps: int, norms: bool) -> None:
+        self._rows, self._steps, self._norms = rows, steps, norms
+
+    def result(self) -> StepResults:
+        """Wait and return losses float64 [K] and, where asked for, norms float64 [K]."""
+        parts = [np.asarray(row).reshape(-1, 2) for row in self._rows]
+        rows = np.concatenate(parts)[: self._steps]
+        return StepResults(rows[:, 0].copy(), rows[:, 1].copy() if self._norms else None)
+
+
+class JaxSession(Session):
+    """See ``paribus.adapter.Session``; ``device`` is JAX's own."""
+
+    def __init__(
+        self, network: Network, task: Task, device: Any, precision: Precision, numerics: Numerics
+    ) -> None:
+        self._network, self._task = network, task
+        self._numpy = np.dtype("float64" if precision == "float64" else "float32")
+        products = jnp.bfloat16 if precision == "bfloat16" else self._numpy
+        self._steps = Steps(network, task, self._numpy, products)
+        self._compiled = Compiled(device, strict=numerics == "strict")
+        convolves = any(node.op == "conv2d" for node in network.nodes)
+        self._looped = not convolves or device.platform != "cpu"
+        frozen = task.frozen_norms(network)
+        moving = [n for n in network.nodes if n.op == "batch_norm" and n.name not in frozen]
+        self._moments = bool(moving)
+        # These see one value per channel and example.
+        self._pointwise = [node.name for node in moving if prod(node.shape[1:]) == 1]
+        self._state = State({}, {})
+
+    def import_weights(self, tensors: Tensors) -> None:
+        """Copy all tensors to the device; slots become zero."""
+        with self._compiled.computing():
+            self._state = initial(self._network, self._task, tensors, self._copied)
+
+    def export_weights(self) -> dict[str, Array]:
+        """Return copies of all canonical tensors."""
+        return exported(self._state.weights, self._network)
+
+    def import_optimizer(self, slots: Mapping[str, Tensors]) -> None:
+        """Set every slot."""
+        with self._compiled.computing():
+            self._state = with_slots(self._state, self._network, self._task, slots, self._copied)
+
+    def export_optimizer(self) -> dict[str, dict[str, Array]]:
+        """Return copies of all slots."""
+        return exported_slots(self._state, self._task)
+
+    def put(self, x: Array, y: Array | None) -> Handle:
+        """Copy examples to the device as they are."""
+        numbers = self._network.objective == "regression"
+        labels = None if y is None else y.astype(self._numpy if numbers else np.int64, copy=False)
+        with self._compiled.computing():
+            return self._compiled.place(Handle(x, labels))  # type: ignore[no-any-return]
+
+    def train_steps(self, handle: Handle, plan: TrainPlan) -> UnderWay:
+        """Start K steps, in one call or in one a step."""
+        data, reading, steps = self._prepare(handle, plan)
+        rows: list[Any] = []
+        if self._looped:
+            # As many places as a power of two: lengths of plans vary, and each costs a compilation.
+            places = 1 << (plan.steps - 1).bit_length()
+            steps = jax.tree.map(lambda a: a[np.minimum(np.arange(places), plan.steps - 1)], steps)
+            self._advance(
+                rows, "many", self._steps.many, reading, data, steps, np.int64(plan.steps)
+            )
+        else:
+            for k in range(plan.steps):
+                step: Step = jax.tree.map(lambda array, k=k: array[k], steps)
+                total = self._total(data, step, reading)
+                self._advance(
+                    rows, "update", lambda _: self._steps.update, None, total, step.scalars
+                )
+        return UnderWay(rows, plan.steps, self._task.norms)
+
+    def gradients(self, handle: Handle, plan: TrainPlan) -> tuple[float, dict[str, Array]]:
+        """Return the first step's loss and gradients."""
+        data, reading, steps = self._prepare(handle, plan)
+        total = self._total(data, jax.tree.map(lambda array: array[0], steps), reading)
+        found = {name: np.array(total.gradients[name]) for name in self._task.trainable}
+        return float(total.loss), found
+
+    def evaluate(self, handle: Handle, plan: EvalPlan) -> Sums:
+        """Return the sums over all batches; the losses are added in float64 on the device."""
+        self._require_labels(handle)
+        sums: Any = (np.float64(0), np.int64(0))
+        for data, rows, reading in self._batches(handle, plan, training=False, labelled=True):
+            sums = self._call("evaluate", self._steps.evaluate, reading, sums, data, rows)
+        predictions = int(plan.counts.sum())
+        if self._network.objective == "causal_lm":
+            predictions *= length_of(handle, plan.preprocess, self._network, labelled=True)
+        if plan.targets is not None:
+            real = np.arange(plan.indices.shape[1]) < plan.counts[:, None]
+            predictions = int(plan.targets.counts[real].sum())
+        return Sums(float(sums[0]), int(sums[1]), predictions)
+
+    def predict(self, handle: Handle, plan: EvalPlan) -> Array:
+        """Return the real rows' outputs."""
+        return self.forward(handle, plan, training=False)
+
+    def forward(self, handle: Handle, plan: EvalPlan, *, training: bool) -> Array:
+        """Return the real rows' outputs, batch by batch."""
+
+        def make(reading: Reading) -> Callable[..., Any]:
+            return self._steps.outputs(reading, training)
+
+        found = [
+            self._call(("outputs", training), make, reading, data, rows)[: rows.count]
+            for data, rows, reading in self._batches(handle, plan, training=training)
+        ]
+        return np.concatenate([np.asarray(part) for part in found])
+
+    def activations(self, handle: Handle, plan: EvalPlan, *, training: bool) -> dict[str, Array]:
+        """Return every node's output for the real rows."""
+
+        def make(reading: Reading) -> Callable[..., Any]:
+            return self._steps.activations(reading, training)
+
+        found = [
+            jax.tree.map(
+                lambda part, count=rows.count: np.asarray(part)[:count],
+                self._call(("activations", training), make, reading, data, rows),
+            )
+            for data, rows, reading in self._batches(handle, plan, training=training)
+        ]
+        nodes = (node.name for node in self._network.nodes)
+        return {name: np.concatenate([part[name] for part in found]) for name in nodes}
+
+    def native(self) -> native.Model:
+        """Return the function and a copy of the parameters, for the user to keep."""
+        with self._compiled.computing():
+            params = {name: jnp.array(value) for name, value in self._state.weights.items()}
+        return native.Model(native.application(self._network), params)
+
+    def save_native(self, folder: Path, belongings: Belongings = NOTHING) -> Path:
+        """Write ``model.safetensors`` and ``apply.jax``; return the path of the former."""
+        with self._compiled.computing():
+            return native.save(self._network, self.export_weights(), folder)
+
+    def close(self) -> None:
+        """Let go of everything; what ``native`` returned lives on with its user."""
+        self._compiled.clear()
+        self._state = State({}, {})
+
+    def _copied(self, array: Array) -> Any:
+        # On a CPU, what is merely placed would share the caller's memory.
+        return self._compiled.place(jnp.array(array, dtype=self._numpy, copy=True))
+
+    def _advance(
+        self, rows: list[Any], name: str, make: Callable[..., Any], reading: Any, *given: Any
+    ) -> None:
+        """Replace the state by that after one call; its memory is used again."""
+        state, row = self._compiled.call(
+            (name, reading), lambda: make(reading), self._state, *given, donated=(0,)
+        )
+        self._state = state
+        self.compile_seconds = self._compiled.seconds
+        rows.append(row)
+
+    def _call(self, key: Any, make: Callable[..., Any], reading: Reading, *given: Any) -> Any:
+        """Call a function of the weights that leaves them as they are."""
+        result = self._compiled.call(
+            (key, reading), lambda: make(reading), self._state.weights, *given
+        )
+        self.compile_seconds = self._compiled.seconds
+        return result
+
+    def _total(self, data: Data, step: Step, reading: Reading) -> Any:
+        """Add up a step's shards, one call each."""
+        total = self._nothing()
+        for shard in range(step.shards.count.shape[0]):
+            rows: Rows = jax.tree.map(lambda array, s=shard: array[s], step.shards)
+            total = self._call("shard", self._steps.shard, reading, total, data, rows, step.keys)
+        return total
+
+    def _nothing(self) -> Total:
+        """Return the total of no shards."""
+        shapes = ((name, self._network.tensors[name].shape) for name in self._task.trainable)
+        gradients = {name: np.zeros(shape, self._numpy) for name, shape in shapes}
+        statistics = {name: self._state.weights[name] for name in self._steps.moving()}
+        return Total(self._numpy.type(0), gradients, statistics)
+
+    def _prepare(self, handle: Handle, plan: TrainPlan) -> tuple[Data, Reading, Step]:
+        self._require_labels(handle)
+        if self._pointwise and bool((plan.counts == 1).any()):
+            raise Unsupported(
+                f"a shard of one example: {self._pointwise[0]!r} sees one value per channel, which "
+                "has no variance to normalise with; choose a batch size or number of shards that "
+                "leaves no single example, or larger images"
+            )
+        network, images = self._network, handle.x.ndim == 4
+        drawn = images and plan.augmentation is not None
+        steps = steps_of(plan, self._steps.scalar_names(), self._numpy, images)
+        data = data_of(handle, plan.preprocess, network, self._numpy)
+        reading = reading_of(handle, plan.preprocess, network, drawn=drawn, labelled=True)
+        return data, reading._replace(padded=self._moments and not plan.full), steps
+
+    def _batches(
+        self, handle: Handle, plan: EvalPlan, *, training: bool, labelled: bool = False
+    ) -> Iterator[tuple[Data, Rows, Reading]]:
+        network, rows = self._network, rows_of(plan)
+        data = data_of(handle, plan.preprocess, network, self._numpy)
+        reading = reading_of(handle, plan.preprocess, network, drawn=False, labelled=labelled)
+        for batch, count in enumerate(plan.counts.tolist()):
+            padded = training and self._moments and count < plan.indices.shape[1]
+            part = jax.tree.map(lambda array, m=batch: array[m], rows)
+            yield data, part, reading._replace(padded=padded)
+
+    def _require_labels(self, handle: Handle) -> None:
+        if handle.y is None and self._network.objective not in LANGUAGE:
+            raise DataError(
+                "this data was put on the device without labels; training and evaluation need "
+                "them. Call put(x, y) with y int64 [N]"
+            )
