@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ from paribus.verifying.party import Party
 from paribus.verifying.subject import subject_of
 from paribus.verifying.verification import verify_parties
 
-EXAMPLES, BATCH, SIZE, SEED = 128, 8, 32, 1
+EXAMPLES, BATCH, SIZE, SEED = 256, 16, 32, 1
 TEXTS, LENGTH = 160, 32
 VIT = {"architecture": "vit", "patch": 8, "layers": 4, "heads": 4, "hidden": 64, "mlp": 128}
 TOKENS = {"layers": 4, "heads": 4, "hidden": 64, "intermediate": 128, "positions": LENGTH}
@@ -124,6 +125,11 @@ def chosen(names: str, of: Mapping[str, Any] | tuple[str, ...]) -> list[str]:
     return found
 
 
+def say(message: str) -> None:
+    """Say on the way what is being done, beside the table."""
+    print(message, file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Run what was asked for and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -148,7 +154,7 @@ def main() -> None:
                 began = time.perf_counter()
                 spec = spec_of(model, optimizer, arguments.steps, folder)
                 subject = subject_of(spec, None, arguments.steps).rounded(arguments.precision)
-                found = verify_parties(model, subject, parties, arguments.precision)
+                found = verify_parties(model, subject, parties, arguments.precision, say)
                 shown = " | ".join(cells(found, name) for name in names[1:])
                 seconds = time.perf_counter() - began
                 print(f"| {model}, {optimizer} | {shown} | {seconds:.0f} |", flush=True)

@@ -67,11 +67,17 @@ def test_no_false_alarm(verify: Verify, seed: int) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("precision", ["float64", "float32"])
 @pytest.mark.parametrize("seed", range(20))
-def test_no_false_alarm_over_twenty_seeds(verify: Verify, seed: int, precision: str) -> None:
+def test_no_false_alarm_over_twenty_seeds(verify: Verify, seed: int) -> None:
     for recipe in RECIPES:
-        _require_agreement(verify(_small(recipe, seed), 12, precision))
+        _require_agreement(verify(_small(recipe, seed), 12))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(20))
+def test_no_false_alarm_in_float32_over_twenty_seeds(verify: Verify, seed: int) -> None:
+    recipe = list(RECIPES)[seed % len(RECIPES)]
+    _require_agreement(verify(_small(recipe, seed), 12, "float32"))
 
 
 @pytest.mark.parametrize("name", ["masked", "causal", "pairs"])
