@@ -78,7 +78,8 @@ class Capabilities:
     """What a backend can be asked for; checked by core before a session is opened.
 
     Attributes:
-        operations: node operations (``architectures.network``) that it executes.
+        operations: what it executes, of ``Network.operations``: the operations of nodes, and
+            ``attention_dropout`` where its attention drops.
         rules: update rules.
         precisions: of ``Precision``.
         device_types: of ``cpu``, ``cuda``, ``mps``.
