@@ -93,12 +93,14 @@ class Noise:
         reference, own: of the reference and of the backend that is judged.
         precision: of the runs.
         blind: whether either could not be compared with its own float64.
+        factor: how many times the noise is allowed.
     """
 
     reference: Distances
     own: Distances
     precision: str
     blind: bool = False
+    factor: float = NOISE_FACTOR
 
     @property
     def floor(self) -> float:
@@ -152,7 +154,7 @@ def _by_noise(backend: str, quantity: str, values: dict[str, float], noise: Nois
         reason = f"own noise of {loud[name]:.1e} leaves nothing to compare"
         return Check(backend, quantity, "ABSTAIN", values[name], None, name, reason,
                      (ours[name], theirs[name]), values)  # fmt: skip
-    allowed = {name: max(least, NOISE_FACTOR * loud[name]) for name in judged}
+    allowed = {name: max(least, noise.factor * loud[name]) for name in judged}
     worst = max(judged, key=lambda name: values[name] / allowed[name])
     verdict: Verdict = "PASS" if values[worst] <= allowed[worst] else "FAIL"
     return Check(backend, quantity, verdict, values[worst], allowed[worst], worst,

@@ -21,6 +21,7 @@ from paribus.verifying.observing import Observation, observe, require_finite
 from paribus.verifying.own_noise import own_noise
 from paribus.verifying.party import Party
 from paribus.verifying.subject import Subject, subject_of
+from paribus.verifying.tolerances import GROWN_FACTOR, NOISE_FACTOR
 
 PRECISIONS: tuple[Precision, ...] = ("float64", "float32", "bfloat16")
 Say = Callable[[str], None]
@@ -221,7 +222,8 @@ class _Work:
         blind = self._precision != "float64" and any(
             "float64" not in self.kinds[name] for name in (self._reference.name, party.name)
         )
-        return Noise(mine, theirs, self._precision, blind)
+        factor = GROWN_FACTOR if self._precision == "float64" else NOISE_FACTOR
+        return Noise(mine, theirs, self._precision, blind, factor)
 
     def _own(self, party: Party, seen: Observation) -> Distances:
         if party.name not in self._noise:

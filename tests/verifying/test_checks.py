@@ -94,6 +94,8 @@ def test_in_float64_noise_only_widens_a_bound() -> None:
     loud = Noise(_distances(1e-3), _distances(0.0), "float64")
     assert _row(judge("other", _distances(2e-3), loud), "losses").verdict == "PASS"
     assert _row(judge("other", _distances(4e-3), loud), "losses").verdict == "FAIL"
+    patient = replace(loud, factor=30.0)
+    assert _row(judge("other", _distances(4e-3), patient), "losses").verdict == "PASS"
 
 
 def test_a_tensor_of_nothing_but_rounding_has_no_scale_of_its_own() -> None:
