@@ -123,7 +123,10 @@ class Session(Closing):
 
     @abstractmethod
     def export_weights(self) -> dict[str, Array]:
-        """Return copies of all canonical tensors, parameters and statistics, in canonical order."""
+        """Return copies of all canonical tensors, parameters and statistics, in canonical order.
+
+        In the parameter dtype. They share no memory with the session: later steps leave them alone.
+        """
 
     @abstractmethod
     def import_optimizer(self, slots: Mapping[str, Tensors]) -> None:
@@ -145,7 +148,8 @@ class Session(Closing):
             x: uint8 or float [N, H, W, channels] for images, float [N, features] for tables, int32
                 [N, tokens] or [N, tokens, 2] for texts (token numbers, −1 past the end; segments).
             y: int64 [N] for classification, float [N, outputs] for regression; None for language
-                models, and where only ``predict`` or ``forward`` will be called.
+                models, and where only ``predict`` or ``forward`` will be called. Floats of both
+                may be of either width whatever the precision; plans cast them.
         """
 
     def free(self, handle: Any) -> None:
@@ -153,11 +157,21 @@ class Session(Closing):
 
     @abstractmethod
     def train_steps(self, handle: Any, plan: TrainPlan) -> Pending:
-        """Start K optimizer steps, without waiting where the framework allows it."""
+        """Start K optimizer steps, without waiting where the framework allows it.
+
+        Raises:
+            DataError: the objective needs labels, and the examples were put without.
+            Unsupported: a shard of one row where a ``batch_norm`` in training mode sees one value
+                per channel of it, which has no variance.
+        """
 
     @abstractmethod
     def evaluate(self, handle: Any, plan: EvalPlan) -> Sums:
-        """Return the sums over the plan's real rows, in evaluation mode."""
+        """Return the sums over the plan's real rows, in evaluation mode.
+
+        Raises:
+            DataError: as of ``train_steps``.
+        """
 
     @abstractmethod
     def predict(self, handle: Any, plan: EvalPlan) -> Array:
@@ -214,7 +228,7 @@ class Backend(ABC):
     Attributes:
         name: what users write after ``--backend``.
         title: for tables.
-        packages: the distributions it needs, the deciding one first.
+        packages: the distributions it needs, at least one, the deciding one first.
         install: the exact command that installs what is missing.
         capabilities: what it can be asked for.
         reads: suffixes (``.pth``) of files of weights in the framework's own format, which core

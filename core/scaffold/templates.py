@@ -66,8 +66,8 @@ class ${prefix}Backend(Backend):
 
     name = "$backend"
     title = "$prefix"
-    # Write: the framework's distributions, the deciding one first, as ("torch", "torchvision").
-    packages = ()
+    # Write: the framework's distributions, the deciding one first. NumPy is always there.
+    packages = ("numpy",)
     install = "pip install $distribution"
     # What an mlp needs. Every operation that is added here is tested; claim what is written.
     capabilities = Capabilities(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,10 @@ with backend.open(network, task, device="cpu", precision="float64", numerics="st
     said["activations"] = session.activations(None, None, training=False)
 print(json.dumps(said))
 """
+
+
+# Enough checks to see every group of messages.
+SOME = "mlp or descriptor or sessions or state"
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +139,27 @@ def test_a_folder_that_is_there_is_left_as_it_is(worker: Worker, tmp_path: Path)
     (tmp_path / "file").write_text("")
     refused(worker("new-adapter", "dry-run", "file", cwd=tmp_path), 2, "cannot be written")
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["file", "paribus-dry-run"]
+
+
+def test_the_package_s_own_tests_say_what_to_write_next(
+    package: Path, installed: dict[str, str], tmp_path: Path
+) -> None:
+    """What is written passes; what fails, fails because a method is to be written."""
+    summary = tmp_path / "summary.json"
+    words = ("-q", "-p", "no:cacheprovider", "-p", "paribus.testing.plugin")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words, "--conformance", summary, "-k", SOME],
+        cwd=package, env={**os.environ, **installed}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout[-2000:] + done.stderr
+    checks = json.loads(summary.read_text())["backends"]["dry-run"]["checks"]
+    reasons = {name: c["reason"] for name, c in checks.items() if c["outcome"] == "failed"}
+    passed = {name for name, c in checks.items() if c["outcome"] == "passed"}
+    assert len(reasons) > 20
+    for name, reason in reasons.items():
+        assert "write " in reason, (name, reason)
+        assert "session.py: " in reason, (name, reason)
+    assert any(name.startswith("descriptor.") for name in passed)
+    first = re.search(r"Unsupported: (write \w+) in ", done.stdout)
+    assert first is not None
+    assert first[1] == "write import_weights"
