@@ -2,6 +2,7 @@
 
     python scripts/conformance.py                 all that are registered and installed
     python scripts/conformance.py torch jax       these; the page then has only them
+    python scripts/conformance.py --keep FOLDER   and keep the summaries, FOLDER/NAME.json
 
 Each backend is tested by a pytest of its own, which runs it in a child process, as an adapter's
 author does. The program leaves with 1 where a check fails.
@@ -55,13 +56,16 @@ def installed() -> list[str]:
     return [name for name in registry.names() if registry.get(name).available() is None]
 
 
-def run(backend: str) -> dict[str, Any]:
+def run(backend: str, keep: Path | None) -> dict[str, Any]:
     """Return the summary of a backend's run; ends the program where there is none."""
     with tempfile.TemporaryDirectory() as folder:
         file, summary = OWN / f"test_conformance_{backend}.py", Path(folder) / "summary.json"
         if not file.exists():
             file = Path(folder) / "test_conformance.py"
             file.write_text(TEST.format(backend=backend))
+        if keep is not None:
+            summary = keep.absolute() / f"{backend}.json"
+            summary.parent.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
              "-p", "paribus.testing.plugin", "--conformance", summary, file],
@@ -135,8 +139,9 @@ def main() -> None:
     """Run and write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("backends", nargs="*", help="all that are installed, by default")
-    names = parser.parse_args().backends or installed()
-    found = {name: run(name) for name in names}
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the summaries there")
+    arguments = parser.parse_args()
+    found = {name: run(name, arguments.keep) for name in arguments.backends or installed()}
     PAGE.write_text(page(found), encoding="utf-8")
     print(f"{PAGE}: written")
     outcomes = [entry["outcome"] for own in found.values() for entry in own["checks"].values()]

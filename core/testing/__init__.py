@@ -28,7 +28,7 @@ The backend runs in a child process, so that a crash of its framework is a faile
 debugger; ``--conformance FILE`` writes what became of each check as JSON. The fixture ``device``
 names another device than ``cpu``.
 
-A check's name, ``group.check[case]``, is stable; ``paribus.testing.checks`` lists them.
+A check's name, ``group.check[case]``, is stable; ``python -m paribus.testing.checks`` lists them.
 """
 
 try:

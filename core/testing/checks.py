@@ -1,4 +1,7 @@
-"""The names of checks: ``group.check[case]``, the same for every backend and in every version."""
+"""The names of checks: ``group.check[case]``, the same for every backend and in every version.
+
+``python -m paribus.testing.checks`` prints them.
+"""
 
 from __future__ import annotations
 
@@ -54,3 +57,7 @@ def _names(function: FunctionType) -> Iterator[str]:
         found = name(function, parameters)
         if found is not None:
             yield found
+
+
+if __name__ == "__main__":
+    print(*names(), sep="\n")

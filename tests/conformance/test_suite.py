@@ -123,7 +123,7 @@ def test_moving_statistics_fail_where_they_are_frozen(broken: Mapping[str, Check
 def test_padding_that_counts_fails_where_there_is_padding(broken: Mapping[str, Checks]) -> None:
     phases = ("gradients", "losses", "weights")
     affected = _scenes(*phases, name=("padding/cnn",)) | _scenes(
-        *phases, "predictions", name=("dropout/mlp", "dropout/cnn")
+        *phases, name=("dropout/mlp", "dropout/cnn")
     )
     assert ended(broken["padding"], "failed") == affected | {
         "arithmetic.padding_has_no_influence[cnn]",

@@ -45,3 +45,6 @@ for _module in _CHECKS:
             _exported = f"test_{_module.__name__.rpartition('.')[2]}_{_name.removeprefix('test_')}"
             globals()[_exported] = _check
             __all__ += [_exported]
+
+# What the loop leaves behind is none of the namespace.
+del _module, _name, _check, _exported

@@ -40,7 +40,8 @@ def known_failures() -> KnownFailures:
     return {}
 
 
-@pytest.fixture(scope="session")
+# A test file is a backend's: its child, which may hold gigabytes, ends with it.
+@pytest.fixture(scope="module")
 def bench(request: pytest.FixtureRequest, backend: str, device: str) -> Iterator[Bench]:
     """The backend under test, in a child process unless an option says otherwise."""
     in_process = bool(request.config.getoption(IN_PROCESS, default=False))
