@@ -58,6 +58,7 @@ def equal(text: str, backends: list[str], out: Path) -> None:
     for name in SPECS:
         spec = paribus.load(EXAMPLES / f"{name}.toml", [
             f"data.path={text}", "precision=float64", "pretrain.epochs=1", "data.limit=712",
+            "pretrain.batch_size=32",
             "pretrain.schedule={name='constant'}", "evaluate_test=false",
         ])  # fmt: skip
         found = compare(spec, backends, device="cpu", out=out / f"{name}-steps").differences

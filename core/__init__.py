@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from paribus.running import run
     from paribus.spec import Spec
     from paribus.spec.load import load
+    from paribus.verifying import Verification, verify
 
 _HOME = {
     "Checkpoint": "paribus.checkpoint",
@@ -28,10 +29,12 @@ _HOME = {
     "ParibusError": "paribus.errors",
     "Result": "paribus.result",
     "Spec": "paribus.spec",
+    "Verification": "paribus.verifying",
     "compare": "paribus.comparing",
     "export": "paribus.exporting",
     "load": "paribus.spec",
     "run": "paribus.running",
+    "verify": "paribus.verifying",
 }
 
 __all__ = [
@@ -40,10 +43,12 @@ __all__ = [
     "ParibusError",
     "Result",
     "Spec",
+    "Verification",
     "compare",
     "export",
     "load",
     "run",
+    "verify",
 ]
 
 

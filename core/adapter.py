@@ -25,10 +25,12 @@ from typing import Any, Literal, Protocol
 
 import numpy.typing as npt
 
-from paribus.architectures import Network
+from paribus.architectures import Network, Shape
 from paribus.belongings import NOTHING, Belongings
 from paribus.closing import Closing
 from paribus.errors import Unsupported
+from paribus.native.builder import Builder
+from paribus.native.inspection import Inspection
 from paribus.plan import EvalPlan, StepResults, Sums, TrainPlan
 
 Array = npt.NDArray[Any]
@@ -76,7 +78,8 @@ class Capabilities:
     """What a backend can be asked for; checked by core before a session is opened.
 
     Attributes:
-        operations: node operations (``architectures.network``) that it executes.
+        operations: what it executes, of ``Network.operations``: the operations of nodes, and
+            ``attention_dropout`` where its attention drops.
         rules: update rules.
         precisions: of ``Precision``.
         device_types: of ``cpu``, ``cuda``, ``mps``.
@@ -194,7 +197,9 @@ class Session(Closing):
 
         For finding where two backends part. Each is the output of a node in the network's layout
         and order (images [rows, C, H, W]), batch by batch as ``forward`` computes it, nothing
-        dropped. What a backend cannot observe is absent; by default that is everything.
+        dropped. Of a model of the user's own, what a module was given is there as well, as
+        ``NAME (input)``, in the same layout. What a backend cannot observe is absent; by default
+        that is everything.
         """
         return {}
 
@@ -257,6 +262,11 @@ class Backend(ABC):
     ) -> Session:
         """Open a session.
 
+        A network whose nodes have the operation ``native`` is a model of the user's own
+        (``paribus.native.network.NativeNetwork``): its tensors have the names and layouts that
+        ``inspect`` gave them, and ``network.builder(name)`` builds it. It behaves as its author
+        wrote it, in training too; what it keeps besides parameters are its statistics.
+
         Args:
             device: one of ``devices()``; core has resolved ``auto``.
             precision: ``float32`` (no reduced-precision products in ``strict``), ``float64``, or
@@ -268,6 +278,22 @@ class Backend(ABC):
         Raises:
             BackendMissing, DeviceMissing, Unsupported.
         """
+
+    def inspect(self, builder: Builder, input_shape: Shape, seed: int) -> Inspection:
+        """Build a user's model, call it once in evaluation mode, and say what it is made of.
+
+        Args:
+            builder: from the spec; its code runs in this process.
+            input_shape: of one example, channels first for images, however the model wants them.
+            seed: for what the model draws while it is built, where the framework can be seeded.
+
+        Raises:
+            SpecError: the builder fails, returns no model of this framework, or the model does not
+                take such inputs or does not return one array [n, outputs].
+        """
+        raise Unsupported(
+            f"backend {self.name!r} runs no models of your own; {builder.target} was given"
+        )
 
     def read_tensors(self, path: Path) -> dict[str, Array]:
         """Read the tensors of a file whose suffix is in ``reads``.

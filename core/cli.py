@@ -17,6 +17,7 @@ import typer
 from paribus.commands.adapters import new_adapter
 from paribus.commands.models import export, predict
 from paribus.commands.options import (
+    AcceptNames,
     AsJson,
     Device,
     Out,
@@ -26,6 +27,8 @@ from paribus.commands.options import (
     SpecFile,
     print_json,
 )
+from paribus.commands.run import run
+from paribus.commands.verify import verify
 
 if TYPE_CHECKING:
     from paribus.spec import Spec
@@ -49,38 +52,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
-def run(
-    spec: SpecFile,
-    backend: Annotated[
-        str | None, typer.Option(help="Instead of the spec's; see: paribus backends.")
-    ] = None,
-    device: Device = None,
-    out: Out = None,
-    overrides: Set = None,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Lines of progress where there is no terminal.")
-    ] = False,
-) -> None:
-    """Run an experiment."""
-    from paribus import progress
-    from paribus.running import run as run_spec
-
-    loaded = _load(spec, overrides)
-    result = run_spec(
-        loaded,
-        backend=backend,
-        device=device,
-        out=out,
-        overwrite=overwrite,
-        progress=progress.choose(quiet=quiet, verbose=verbose),
-    )
-    if not quiet:
-        from paribus.report.console import show_run
-
-        show_run(result)
+app.command()(run)
 
 
 @app.command()
@@ -95,6 +67,7 @@ def compare(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    accept_names: AcceptNames = False,
 ) -> None:
     """Run an experiment on several backends, each in its own process, and compare."""
     from paribus.comparing import compare as compare_spec
@@ -109,6 +82,7 @@ def compare(
         overwrite=overwrite,
         say=lambda message: None if quiet else typer.echo(message, err=True),
         show_progress=not quiet and sys.stderr.isatty(),
+        accept_names=accept_names,
     )
     if as_json:
         print_json({"reference": names[0], "backends": comparison.table()})
@@ -203,6 +177,7 @@ def models(as_json: AsJson = False) -> None:
 
 app.command()(predict)
 app.command()(export)
+app.command()(verify)
 app.command()(new_adapter)
 
 

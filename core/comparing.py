@@ -16,6 +16,7 @@ from typing import Any
 
 from paribus import registry, runfolder
 from paribus.errors import BackendError, ParibusError, RunError, RunFolderError
+from paribus.native.agreeing import agreed
 from paribus.result import Result
 from paribus.runfolder import SPEC
 from paribus.spec import dumps
@@ -58,6 +59,7 @@ def compare(
     overwrite: bool = False,
     say: Callable[[str], None] = lambda message: None,
     show_progress: bool = False,
+    accept_names: bool = False,
 ) -> Comparison:
     """Run a spec on several backends, each in its own process, and compare what they say.
 
@@ -69,6 +71,7 @@ def compare(
         overwrite: replace earlier runs in ``out``.
         say: told about each backend's start.
         show_progress: let the runs draw their progress bars.
+        accept_names: of a spec with ``[native]``, run on a proposed table of names.
 
     Raises:
         BackendError: a backend is unknown, missing, or named twice.
@@ -83,6 +86,10 @@ def compare(
     for name in names:
         registry.require(name)
     folder = _folder(spec, names, out, overwrite)
+    if spec.native is not None:
+        say(f"building {spec.name} on {', '.join(names)}")
+        spec = agreed(spec, names, folder, accept=accept_names)
+        _write_spec(folder, spec)
     results: dict[str, Result] = {}
     for name in names:
         say(f"running {spec.name} on {name}")
@@ -110,13 +117,23 @@ def _folder(spec: Spec, names: Sequence[str], out: str | Path | None, overwrite:
                 f"{path} already holds {', '.join(held)}; choose another --out, or replace it with "
                 "--overwrite"
             )
-        (path / SPEC).write_text(dumps(spec), encoding="utf-8")
     except OSError as error:
-        raise RunFolderError(
-            f"{out or 'runs'} cannot be written: {error.strerror or error}; choose another place "
-            "with --out"
-        ) from error
+        raise _unwritable(out or "runs", error) from error
+    _write_spec(path, spec)
     return path
+
+
+def _write_spec(folder: Path, spec: Spec) -> None:
+    try:
+        (folder / SPEC).write_text(dumps(spec), encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(where: str | Path, error: OSError) -> RunFolderError:
+    return RunFolderError(
+        f"{where} cannot be written: {error.strerror or error}; choose another place with --out"
+    )
 
 
 def _numbered(root: Path) -> Path:

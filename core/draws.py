@@ -95,5 +95,7 @@ def permutation(seed: int, stream: str, epoch: int, count: int) -> Integers:
 
 
 def _fractions(raw: Words) -> Floats:
-    # 53 bits and a half: never exactly 0 or 1, so that the inverse normal is finite.
-    return ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    # 53 bits and a half: never exactly 0, and 1 only where the half is rounded up, which is cut; so
+    # the inverse normal is finite.
+    found = ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    return np.minimum(found, 1.0 - 2.0**-53)

@@ -6,7 +6,6 @@ steps of one epoch reach the adapter is ``paribus.stepping``.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from math import isfinite
 
@@ -14,9 +13,8 @@ import numpy as np
 
 from paribus.adapter import Array
 from paribus.errors import NonFiniteLoss
-from paribus.measures import better
 from paribus.metrics import Evaluation
-from paribus.spec.training import Recipe
+from paribus.position import Kept
 from paribus.stepping import Steps, Training
 
 
@@ -55,85 +53,50 @@ class Trained:
 
 
 def train(work: Training) -> Trained:
-    """Run a training to its end, or until early stopping or ``after_epoch`` ends it.
+    """Run a training from its position to its end, or until early stopping or ``after_epoch``.
 
     Raises:
         NonFiniteLoss: it names the first such step.
     """
-    schedule, session, recipe = work.schedule, work.session, work.schedule.recipe
-    began, compiled = time.perf_counter(), session.compile_seconds
-    patience = _Patience(recipe)
+    schedule, session, recipe, at = work.schedule, work.session, work.schedule.recipe, work.position
     steps = Steps(work)
-    kept: _Kept | None = None
-    stopped = False
-    epoch = 0
-    work.progress.begin(work.title, steps.total)
+    work.progress.begin(work.title, schedule.total_steps)
     try:
-        while epoch < schedule.epochs and not stopped:
-            epoch += 1
-            loss = steps.epoch(epoch)
-            validation = _validate(work, epoch)
-            if recipe.keep == "best" and (kept is None or kept.beaten_by(validation, recipe)):
-                kept = _Kept(epoch, loss, validation, session.export_weights())
-            wanted = work.after_epoch(epoch, validation)
-            stopped = (patience.exhausted(validation) or wanted) and epoch < schedule.epochs
-        if kept is None:
-            kept = _Kept(epoch, loss, validation, session.export_weights())
+        if at.begun:
+            done = (at.epoch - 1) * schedule.steps_per_epoch + at.start
+            work.progress.advance(done, at.loss)
+        while True:
+            loss = steps.epoch()
+            validation = _validate(work, at.epoch)
+            at.validations.append(validation)
+            if recipe.keep == "best" and (at.kept is None or at.kept.beaten_by(validation, recipe)):
+                at.kept = Kept(at.epoch, loss, validation, session.export_weights())
+            wanted = work.after_epoch(at.epoch, validation)
+            last = at.epoch >= schedule.epochs
+            if at.exhausted(validation, recipe) or wanted or last:
+                break
+            at.next_epoch()
+        kept = at.kept or Kept(at.epoch, loss, validation, session.export_weights())
     finally:
+        steps.take_time()
         work.progress.end()
     _require_finite(work, kept)
     return Trained(
         weights=kept.weights,
         kept_epoch=kept.epoch,
-        epochs=epoch,
-        optimizer_steps=epoch * schedule.steps_per_epoch,
+        epochs=at.epoch,
+        optimizer_steps=at.epoch * schedule.steps_per_epoch,
         train_loss=kept.loss,
         validation=kept.validation,
-        stopped=stopped,
-        seconds=time.perf_counter() - began,
-        train_seconds=steps.seconds,
-        compile_seconds=session.compile_seconds - compiled,
-        examples=epoch * sum(schedule.sizes),
+        stopped=not last,
+        seconds=at.seconds,
+        train_seconds=at.train_seconds,
+        compile_seconds=at.compile_seconds,
+        examples=at.epoch * sum(schedule.sizes),
     )
 
 
-@dataclass(frozen=True)
-class _Kept:
-    epoch: int
-    loss: float
-    validation: Evaluation | None
-    weights: dict[str, Array]
-
-    def beaten_by(self, new: Evaluation | None, recipe: Recipe) -> bool:
-        if new is None or self.validation is None:
-            return True
-        metric = recipe.monitor
-        value, old = new.metric(metric), self.validation.metric(metric)
-        return value is not None and (old is None or better(metric, value, old))
-
-
-class _Patience:
-    """Counts epochs without an improvement by more than ``min_delta``."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        self._metric, self._stopping = recipe.monitor, recipe.early_stopping
-        self._best: float | None = None
-        self._waited = 0
-
-    def exhausted(self, validation: Evaluation | None) -> bool:
-        if self._stopping is None or validation is None:
-            return False
-        value, delta = validation.metric(self._metric), self._stopping.min_delta
-        if value is not None and (
-            self._best is None or better(self._metric, value, self._best, delta)
-        ):
-            self._best, self._waited = value, 0
-        else:
-            self._waited += 1
-        return self._waited >= self._stopping.patience
-
-
-def _require_finite(work: Training, kept: _Kept) -> None:
+def _require_finite(work: Training, kept: Kept) -> None:
     """The last step's loss is computed before its update, which nothing has looked at yet."""
     bad = [name for name, array in kept.weights.items() if not np.isfinite(array).all()]
     if bad:

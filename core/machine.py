@@ -14,6 +14,7 @@ from paribus.architectures import Network
 from paribus.closing import Closing
 from paribus.data import Dataset, Streamed
 from paribus.feeding import Feed
+from paribus.native.ported import open_session
 
 OPEN_SESSIONS = 3
 
@@ -56,7 +57,8 @@ class Machine(Closing):
             while len(self._open) >= OPEN_SESSIONS:
                 self._close(next(iter(self._open)))
             self._open[key] = _Open(
-                self.backend.open(
+                open_session(
+                    self.backend,
                     network,
                     task,
                     device=self.device,

@@ -7,7 +7,7 @@ compare adapters with it, and ``verify`` asks it what one changed definition wou
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from math import ceil, floor
 from typing import Any
 
@@ -68,17 +68,29 @@ def trace(
     drop = Drop(keys, range(first_row, first_row + len(x)))
     for node in network.nodes:
         inputs = [values[name] for name in node.inputs]
-        if node.op == "batch_norm":
-            live = training and node.name not in frozen
-            values[node.name] = _batch_norm(node, tensors, inputs[0], live, statistics)
-        elif node.op in DROPPING:
-            values[node.name] = DROPPING[node.op](node, tensors, *inputs, drop=drop)
-        elif node.shares:
-            bias = tensors[f"{node.name}.bias"] if node.size("bias") else 0.0
-            values[node.name] = inputs[0] @ tensors[node.shares].T + bias
-        else:
-            values[node.name] = OPERATIONS[node.op](node, tensors, *inputs)
+        live = training and node.name not in frozen
+        values[node.name] = apply(node, tensors, inputs, live, statistics, drop)
     return values, statistics
+
+
+def apply(
+    node: Node,
+    tensors: Mapping[str, Array],
+    inputs: Sequence[Any],
+    training: bool,
+    statistics: dict[str, Array],
+    drop: Drop | None = None,
+) -> Array:
+    """Return one node's output of its inputs; what training leaves goes into ``statistics``."""
+    if node.op in DROPPING:
+        nothing = drop or Drop({}, range(0))
+        return np.asarray(DROPPING[node.op](node, tensors, *inputs, drop=nothing))
+    if node.op == "batch_norm":
+        return _batch_norm(node, tensors, inputs[0], training, statistics)
+    if node.shares:
+        bias = tensors[f"{node.name}.bias"] if node.size("bias") else 0.0
+        return np.asarray(inputs[0] @ tensors[node.shares].T + bias)
+    return np.asarray(OPERATIONS[node.op](node, tensors, *inputs))
 
 
 class Drop:

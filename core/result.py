@@ -18,6 +18,7 @@ from paribus.data.streamed import Examples
 from paribus.errors import RunError
 from paribus.feeding import Feed
 from paribus.machine import Machine
+from paribus.native.ported import open_session
 from paribus.plan import evaluation_plan
 from paribus.predicting import Floats, Prediction, predict, softmax
 from paribus.readers import shortened
@@ -231,7 +232,8 @@ class Result(Closing):
 
 def open_model(machine: Machine, model: Model) -> Session:
     """Open a session of its own for a trained model, for evaluation and prediction."""
-    session = machine.backend.open(
+    session = open_session(
+        machine.backend,
         model.network,
         _inference(model.network, model.judge.label_smoothing),
         device=machine.device,

@@ -6,6 +6,7 @@
     weights.safetensors    the final canonical tensors
     pretrain.safetensors   those after pretraining, where there was a pretrain step
     tokenizer.json         the tokenizer, where the data is texts
+    checkpoints            what an unfinished run goes on from (``paribus.runstate``)
 
 Whole files are staged beside their place and renamed, so a reader never sees half of one.
 """
@@ -15,10 +16,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
+from paribus import durable
 from paribus.errors import RunFolderError
+from paribus.runstate.records import Mark
+from paribus.runstate.store import CHECKPOINTS, Store
 
 RESULT, SPEC, METRICS, WEIGHTS = "result.json", "spec.toml", "metrics.jsonl", "weights.safetensors"
 PRETRAINED, TOKENIZER = "pretrain.safetensors", "tokenizer.json"
@@ -34,7 +39,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._metrics: TextIO | None = None
+        self._metrics: BinaryIO | None = None
+        self._written, self._hash = 0, sha256()
 
     @classmethod
     def create(cls, path: Path, *, overwrite: bool = False) -> RunFolder:
@@ -44,16 +50,47 @@ class RunFolder:
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
+            store = Store(path)
             held = [name for name in OURS if (path / name).exists()]
-            if held and not overwrite:
+            if (held or store.held) and not overwrite:
+                listed = [*held, *([CHECKPOINTS] if store.held else [])]
                 raise RunFolderError(
-                    f"{path} already holds a run ({', '.join(held)}); choose another --out, or "
-                    "replace it with --overwrite"
+                    f"{path} already holds a run ({', '.join(listed)}); choose another --out, "
+                    f"replace it with --overwrite, or go on with it with --resume {path}"
                 )
+            store.clear()
             for name in held:
                 (path / name).unlink()
             folder = cls(path)
-            folder._metrics = (path / METRICS).open("w", encoding="utf-8")
+            folder._metrics = (path / METRICS).open("wb")
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        return folder
+
+    @classmethod
+    def reopen(cls, path: Path, rows: Mark, source: Path | None = None) -> RunFolder:
+        """Open a run's folder to go on with it.
+
+        Args:
+            path: the folder.
+            rows: the bytes of ``metrics.jsonl`` to keep; what follows is cut off.
+            source: the run folder that they come from, if it is another.
+        """
+        folder = cls(path)
+        try:
+            if source is not None:
+                with (source / METRICS).open("rb") as stream:
+                    (path / METRICS).write_bytes(stream.read(rows.size))
+            (path / METRICS).touch()
+            metrics = (path / METRICS).open("r+b")
+            folder._metrics = metrics
+            while folder._written < rows.size:
+                piece = metrics.read(min(durable.PIECE, rows.size - folder._written))
+                if not piece:
+                    raise OSError(f"{METRICS} has been cut while it was read")
+                folder._count(piece)
+            metrics.truncate(rows.size)
+            metrics.seek(rows.size)
         except OSError as error:
             raise _unwritable(path, error) from error
         return folder
@@ -81,17 +118,29 @@ class RunFolder:
         if self._metrics is None:
             raise RunFolderError(f"{self.path}: the run has ended; nothing can be recorded")
         try:
-            self._metrics.writelines(_json(row) + "\n" for row in rows)
+            text = "".join(_json(row) + "\n" for row in rows).encode()
+            self._metrics.write(text)
             self._metrics.flush()
+            self._count(text)
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
+    def mark(self) -> Mark:
+        """Return what has been recorded so far, once it is on the disk."""
+        try:
+            durable.sync(self.path / METRICS)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        return Mark(size=self._written, sha256=self._hash.hexdigest())
+
+    def _count(self, text: bytes) -> None:
+        self._written += len(text)
+        self._hash.update(text)
+
     def write(self, name: str, text: str) -> None:
         """Write a text file, complete or not at all."""
-        staged = self.path / f"{name}.partial"
         try:
-            staged.write_text(text, encoding="utf-8")
-            staged.replace(self.path / name)
+            durable.write(self.path / name, text)
         except OSError as error:
             raise _unwritable(self.path, error) from error
 

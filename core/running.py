@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import json
-import platform
-import resource
-import sys
-import time
-from collections.abc import Callable
-from importlib import metadata
+from collections.abc import Callable, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
-from paribus import registry, weights
-from paribus.adapter import Backend
-from paribus.errors import NonFiniteLoss, ParibusError, RunFolderError, SpecError
+from paribus import registry, status, weights
+from paribus.errors import NonFiniteLoss, RunFolderError, SpecError
 from paribus.feeding import Feed
+from paribus.keeping import Stopped
 from paribus.machine import Machine
+from paribus.native.natives import Natives
 from paribus.progress import Progress
 from paribus.result import Result, open_model
 from paribus.runfolder import PRETRAINED, SPEC, TOKENIZER, WEIGHTS, RunFolder
 from paribus.runmodel import describe_model
+from paribus.runstate.interruption import Interruption
+from paribus.runstate.keeper import Keeper
+from paribus.runstate.legs import CurrentLeg, Ledger
+from paribus.runstate.opening import Opened, command, experiment_tree, sources
 from paribus.spec import absolute, dumps
 from paribus.spec.paths import WORDS
 from paribus.spec.sections import TRAINING_STEPS, Spec
@@ -51,8 +51,10 @@ def run(
     out: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    resume: str | Path | None = None,
+    stop_after: int | None = None,
 ) -> Result:
-    """Run an experiment and return its result.
+    """Run an experiment, or go on with a run of it, and return its result.
 
     Args:
         spec: from ``paribus.load``.
@@ -61,27 +63,50 @@ def run(
         out: the run folder; by default the next free ``runs/NAME/BACKEND-N``.
         overwrite: replace the run that ``out`` holds.
         progress: what to say on the way; silent by default.
+        resume: a run folder of the same spec, begun on any backend, to go on with: in place, or in
+            ``out``. Of a run that is complete the result is returned.
+        stop_after: stop after so many further optimizer steps, all trainings together, unless the
+            run ends before; the result's status is then ``stopped``.
+
+    In the main thread, SIGINT and SIGTERM are heard when the steps under way are done and the
+    state of the run is kept, and then do what they always do; a second one does it at once.
 
     Raises:
         SpecError, DataError, WeightsError: before any training, where they can be known.
         BackendError: the backend or device is not there, or cannot honour the spec.
         RunError: the run could not go on; the folder stays readable and says why.
+        RunFolderError: the folder cannot be written, or cannot go on.
     """
     descriptor = registry.choose(spec.backend if backend is None else backend)
     place = registry.resolve_device(descriptor, spec.device if device is None else device)
     spec = absolute(spec).model_copy(update={"backend": descriptor.name, "device": place})
-    if out is not None and overwrite:
-        _refuse_own_weights(spec, Path(out))
+    target = None if out is None else Path(out)
+    if stop_after is not None and stop_after < 1:
+        raise SpecError(f"stop_after = {stop_after}; allowed: a whole number of at least 1")
+    opened = None if resume is None else Opened.read(Path(resume), spec)
+    if opened is not None:
+        _refuse_own_folder(opened.path, target, overwrite)
+        if opened.complete:
+            return Result(opened.path)
+    if target is not None and overwrite:
+        _refuse_own_weights(spec, target)
     # What can be known to fail fails now: before training, and before a folder is made or emptied.
-    examples = Examples(spec)
+    natives = None if spec.native is None else Natives(spec.native, [descriptor], spec.seed)
+    examples = Examples(spec, natives)
     prepare(spec, examples)
-    folder = (
-        RunFolder.numbered(Path("runs") / spec.name, descriptor.name)
-        if out is None
-        else RunFolder.create(Path(out), overwrite=overwrite)
-    )
+    data = sources(spec, examples)
+    if opened is not None:
+        opened.require_data(data)
+        folder, begun = opened.folder(target, overwrite=overwrite)
+    else:
+        begun = None
+        folder = (
+            RunFolder.numbered(Path("runs") / spec.name, descriptor.name)
+            if target is None
+            else RunFolder.create(target, overwrite=overwrite)
+        )
     folder.write(SPEC, dumps(spec))
-    result = _header(spec, descriptor)
+    result = status.header(spec, descriptor)
     skipped = examples.skipped
     result["data"] = {
         "streamed": examples.streamed,
@@ -89,28 +114,70 @@ def run(
         "skipped_files": skipped,
     }
     folder.write_result(result)
-    began = time.perf_counter()
+    keeper: Keeper | None = None
+
+    def tell(ending: dict[str, Any]) -> None:
+        status.tell(folder, result | (keeper.summary() if keeper else {}) | ending)
+
     try:
         with (
             progress or Progress() as shown,
             Machine(descriptor, place, spec.precision, spec.numerics) as machine,
+            Interruption() as interruption,
         ):
-            if skipped:
-                shown.note(
-                    f"data: {len(skipped)} file{'s' if len(skipped) > 1 else ''} could not be read "
-                    f"and {'were' if len(skipped) > 1 else 'was'} left out, first {skipped[0]}"
-                )
-            experiment = Experiment(spec, examples, machine, folder.record, shown)
+            _say_first(shown, opened, skipped)
+            state = None if begun is None else begun.state
+            ledger = Ledger(
+                experiment_tree(spec),
+                data,
+                [] if state is None else state.legs,
+                CurrentLeg(machine, 0 if state is None else state.optimizer_steps),
+            )
+            keeper = Keeper(folder, spec.checkpoints, interruption, ledger, begun, stop_after)
+            experiment = Experiment(spec, examples, machine, folder.record, shown, keeper)
             result["steps"] = experiment.results
             _run_steps(experiment, folder, result)
-            result["compile_seconds"] = machine.compile_seconds
+    except Stopped:
+        tell({"status": "stopped"})
+        return Result(folder.path)
     except BaseException as error:
-        _tell(folder, result | _failure(error), began)
+        tell(status.failure(error))
+        if keeper is not None and keeper.store.numbers:
+            error.add_note(f"go on with: {command(folder.path)}")
         raise
     finally:
         folder.close()
-    _tell(folder, result | {"status": "complete"}, began)
+    tell({"status": "complete"})
+    keeper.store.clear()
+    # A signal that was heard too late to stop anything still ends the program, as it was meant to.
+    interruption.deliver()
     return Result(folder.path)
+
+
+def _refuse_own_folder(path: Path, out: Path | None, overwrite: bool) -> None:
+    """Refuse to empty the run that is to go on."""
+    if overwrite and (out is None or out.resolve() == path.resolve()):
+        raise RunFolderError(
+            f"--resume goes on with {path}, and --overwrite would empty it first; leave out one of "
+            "them, or choose another --out"
+        )
+
+
+def _say_first(shown: Progress, opened: Opened | None, skipped: Sequence[str]) -> None:
+    if skipped:
+        shown.note(
+            f"data: {len(skipped)} file{'s' if len(skipped) > 1 else ''} could not be read "
+            f"and {'were' if len(skipped) > 1 else 'was'} left out, first {skipped[0]}"
+        )
+    if opened is None:
+        return
+    for what in opened.damaged:
+        shown.note(f"a checkpoint is damaged, and the one before is used: {what}")
+    if opened.checkpoint is None:
+        shown.note(f"{opened.path} has no checkpoint; it begins at its beginning")
+    else:
+        steps = opened.checkpoint.state.optimizer_steps
+        shown.note(f"going on with {opened.path} after optimizer step {steps}")
 
 
 def _refuse_own_weights(spec: Spec, out: Path) -> None:
@@ -179,52 +246,6 @@ def _save(path: Path, model: Model) -> None:
         raise RunFolderError(
             f"{path} cannot be written: {error}; make room, or choose another place with --out"
         ) from error
-
-
-def _header(spec: Spec, backend: Backend) -> dict[str, Any]:
-    return {
-        "name": spec.name,
-        "status": "running",
-        "backend": backend.name,
-        "device": spec.device,
-        "precision": spec.precision,
-        "numerics": spec.numerics,
-        "seed": spec.seed,
-        "versions": _versions(backend),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "steps": {},
-    }
-
-
-def _versions(backend: Backend) -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in ("paribus", "numpy", "scikit-learn", "optuna", *backend.packages):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "unknown"
-    return versions
-
-
-def _failure(error: BaseException) -> dict[str, Any]:
-    if isinstance(error, KeyboardInterrupt | SystemExit):
-        return {"status": "interrupted"}
-    kind = type(error).__name__
-    return {"status": "failed", "error": {"kind": kind, "message": str(error)}}
-
-
-def _tell(folder: RunFolder, result: dict[str, Any], began: float) -> None:
-    # ru_maxrss is in KiB on Linux and in bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    try:
-        folder.write_result(
-            result | {"seconds": time.perf_counter() - began, "peak_memory_bytes": peak}
-        )
-    except ParibusError:
-        # The run's own error is on its way to the user; a folder that has gone must not hide it.
-        if result["status"] == "complete":
-            raise
 
 
 __all__ = ["STEPS", "run", "test"]

@@ -2,7 +2,8 @@
 
 An adapter gets as many steps at a time as fit into about half a second: enough to hide the cost of
 a call, few enough for a live progress bar and a prompt Ctrl-C. How an epoch is cut changes no
-arithmetic. One chunk is in flight while the next is prepared.
+arithmetic. One chunk is in flight while the next is prepared, except where the state of the run is
+kept: then none is.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from paribus.batches import Schedule
 from paribus.errors import NonFiniteLoss
 from paribus.feeding import Fed, Feed
 from paribus.judging import Judge
+from paribus.keeping import Keeping
 from paribus.metrics import Evaluation
 from paribus.plan import Integers, TrainPlan
+from paribus.position import Position
 from paribus.progress import Progress
 
 CHUNK_SECONDS = 0.5
@@ -32,9 +35,14 @@ Row = dict[str, Any]
 AfterEpoch = Callable[[int, Evaluation | None], bool]
 
 
+def silent(epoch: int, validation: Evaluation | None) -> bool:
+    """Let a training go on; the ``after_epoch`` of those that nobody listens to."""
+    return False
+
+
 @dataclass
 class Training:
-    """One training: a session that already has its weights, the data, and how to report.
+    """One training: a session that has its weights and slots, the data, and how to report.
 
     Attributes:
         schedule: every optimizer step, as a function of its number.
@@ -44,6 +52,8 @@ class Training:
         labels: put into every recorded row, ``step`` first (candidate, fold, trial …).
         record: takes rows for ``metrics.jsonl``.
         after_epoch: told each epoch's number (from 1) and validation; True stops the training.
+        keeping: keeps the state of the run now and then.
+        position: where the training goes on; the beginning by default.
     """
 
     session: Session
@@ -54,7 +64,9 @@ class Training:
     labels: Mapping[str, Any]
     record: Callable[[list[Row]], None]
     progress: Progress
-    after_epoch: AfterEpoch = field(default=lambda epoch, validation: False)
+    after_epoch: AfterEpoch = field(default=silent)
+    keeping: Keeping = field(default_factory=Keeping)
+    position: Position = field(default_factory=Position)
 
     @property
     def title(self) -> str:
@@ -65,62 +77,72 @@ class Training:
 class Steps:
     """Sends an epoch's plans to the session, one chunk ahead, and records what comes back.
 
-    Attributes:
-        seconds: wall time of optimizer steps so far, without compiling.
+    Its place and the time spent are kept in the training's ``position``.
     """
 
     def __init__(self, work: Training) -> None:
-        self._work = work
+        self._work, self._at = work, work.position
         self._size = 8
-        self.seconds = 0.0
-        self.total = work.schedule.total_steps
+        self._began = time.perf_counter() - self._at.seconds
+        self._compiled = work.session.compile_seconds - self._at.compile_seconds
 
-    def epoch(self, number: int) -> float:
-        """Run epoch ``number`` (from 1); return its mean loss over examples or tokens."""
-        work, session = self._work, self._work.session
-        began, compiled = time.perf_counter(), session.compile_seconds
-        under_way: tuple[int, Fed[TrainPlan], Pending, float] | None = None
-        start, loss_sum, total = 0, 0.0, 0.0
-        with closing(work.feed.fed(self._plans(number))) as plans:
+    def epoch(self) -> float:
+        """Run what is left of the epoch under way; return its mean loss over examples or tokens."""
+        work, at, session = self._work, self._at, self._work.session
+        under_way: tuple[Fed[TrainPlan], Pending, float] | None = None
+        sent, lap = at.start, _Lap(session)
+        with closing(work.feed.fed(self._plans())) as plans:
             for fed in chain(plans, (None,)):
+                if work.keeping.due(sent - at.start):
+                    if under_way is not None:
+                        self._collect(*under_way)
+                        under_way = None
+                    at.train_seconds += lap.seconds()
+                    self.take_time()
+                    work.keeping.save(session, at)
+                    lap = _Lap(session)
                 upcoming = None
                 if fed is not None:
-                    sent = time.perf_counter()
+                    began = time.perf_counter()
                     pending = session.train_steps(fed.handle, fed.plan)
-                    upcoming = (start, fed, pending, sent)
-                    start += fed.plan.steps
+                    upcoming = (fed, pending, began)
+                    sent += fed.plan.steps
                 if under_way is not None:
-                    losses, counted = self._collect(number, *under_way)
-                    loss_sum, total = loss_sum + losses, total + counted
+                    self._collect(*under_way)
                 under_way = upcoming
-        self.seconds += max(0.0, time.perf_counter() - began - (session.compile_seconds - compiled))
-        return loss_sum / total
+        at.train_seconds += lap.seconds()
+        return at.loss
 
-    def _plans(self, number: int) -> Iterator[TrainPlan]:
-        """Yield the plans of epoch ``number`` (from 1), each as long as is right when asked for."""
-        schedule, start = self._work.schedule, 0
-        epoch = schedule.epoch(number - 1)
-        while start < schedule.steps_per_epoch:
-            most = self._work.feed.steps(schedule.sizes[start]) or self._size
-            plan = epoch.plan(start, min(self._size, most))
+    def take_time(self) -> None:
+        """Write the time spent so far into the position."""
+        self._at.seconds = time.perf_counter() - self._began
+        self._at.compile_seconds = self._work.session.compile_seconds - self._compiled
+
+    def _plans(self) -> Iterator[TrainPlan]:
+        """Yield the epoch's plans from its start, each as long as is right when asked for."""
+        work, at = self._work, self._at
+        start = at.start
+        epoch = work.schedule.epoch(at.epoch - 1)
+        while start < work.schedule.steps_per_epoch:
+            most = work.feed.steps(work.schedule.sizes[start]) or self._size
+            room = work.keeping.room(start - at.start) or self._size
+            plan = epoch.plan(start, min(self._size, most, room))
             start += plan.steps
             yield plan
 
-    def _collect(
-        self, epoch: int, start: int, fed: Fed[TrainPlan], pending: Pending, sent: float
-    ) -> tuple[float, float]:
-        """Record a chunk; return its sum of losses and what that is a sum over."""
-        work, plan = self._work, fed.plan
+    def _collect(self, fed: Fed[TrainPlan], pending: Pending, sent: float) -> None:
+        """Wait for a chunk, record it and move the position past it."""
+        work, at, plan = self._work, self._at, fed.plan
         results = pending.result()
         work.feed.free(fed)
         self._adapt(plan.steps, time.perf_counter() - sent)
         losses, rates = results.losses, plan.scalars["learning_rate"]
-        first = (epoch - 1) * work.schedule.steps_per_epoch + start + 1
+        first = (at.epoch - 1) * work.schedule.steps_per_epoch + at.start + 1
         rows: list[Row] = [
             {
                 **work.labels,
                 "split": "train",
-                "epoch": epoch,
+                "epoch": at.epoch,
                 "optimizer_step": first + k,
                 "loss": float(losses[k]),
                 "learning_rate": float(rates[k]),
@@ -132,18 +154,22 @@ class Steps:
                 row["gradient_norm"] = float(norm)
         bad = np.flatnonzero(~np.isfinite(losses))
         # Steps after the first bad one mean nothing, and how many there are depends on the chunk.
-        work.record(rows[: bad[0] + 1] if bad.size else rows)
+        rows = rows[: bad[0] + 1] if bad.size else rows
+        work.record(rows)
+        work.keeping.advance(len(rows))
         if bad.size:
             k = int(bad[0])
             raise NonFiniteLoss(
                 f"{work.title}: the training loss became "
-                f"{losses[k]} at optimizer step {first + k} (epoch {epoch}, learning rate "
+                f"{losses[k]} at optimizer step {first + k} (epoch {at.epoch}, learning rate "
                 f"{rates[k]:g}). Lower the learning rate, add schedule.warmup_epochs, or set "
                 "clip_norm"
             )
         work.progress.advance(plan.steps, float(losses[-1]))
-        totals = work.schedule.totals(plan)
-        return float((losses * totals).sum()), float(totals.sum())
+        at.start += plan.steps
+        for loss, total in zip(losses.tolist(), work.schedule.totals(plan).tolist(), strict=True):
+            at.loss_sum += loss * total
+            at.counted += total
 
     def _adapt(self, steps: int, seconds: float) -> None:
         """Aim at half a second a chunk; two are in flight, so ``seconds`` is at most doubled."""
@@ -151,3 +177,15 @@ class Steps:
             self._size = min(LARGEST_CHUNK, self._size * 2)
         elif seconds > CHUNK_SECONDS * 4:
             self._size = max(1, self._size // 2)
+
+
+class _Lap:
+    """Wall time from now on, without compiling."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._began, self._compiled = time.perf_counter(), session.compile_seconds
+
+    def seconds(self) -> float:
+        compiled = self._session.compile_seconds - self._compiled
+        return max(0.0, time.perf_counter() - self._began - compiled)

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paribus import draws
+from paribus import draws, durable
 from paribus.architectures import Network, Tensor
 from paribus.checkpoints.reading import read
-from paribus.errors import WeightsError, listed
+from paribus.errors import SpecError, WeightsError, listed
 
 Array = npt.NDArray[Any]
 
@@ -28,7 +28,12 @@ def draw(network: Network, seed: int, only: Iterable[str] | None = None) -> dict
         network: whose tensors are drawn, with their published initialisers.
         seed: the experiment's seed.
         only: names to draw; all by default.
+
+    Raises:
+        SpecError: a model of the user's own, whose code draws its tensors.
     """
+    if any(node.op == "native" for node in network.nodes):
+        raise SpecError("the tensors of a model of your own are drawn by its code, not by paribus")
     names = network.tensors if only is None else only
     return {name: _draw(network.tensors[name], seed) for name in names}
 
@@ -75,13 +80,16 @@ def shapes(network: Network) -> dict[str, tuple[int, ...]]:
 
 
 def save(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
-    """Write tensors and string metadata as one safetensors file, complete or not at all."""
+    """Write tensors and string metadata as one safetensors file, complete or not at all.
+
+    It is on the disk when this returns.
+    """
     from safetensors.numpy import save_file
 
     staged = path.with_name(path.name + ".partial")
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     save_file(contiguous, staged, metadata=dict(metadata))
-    staged.replace(path)
+    durable.replace(staged, path)
 
 
 def load(path: Path) -> dict[str, Array]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests, with all three frameworks; an absent one is a failure. Options go to pytest.
+# All tests, with all frameworks; an absent one is a failure. Options go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash scripts/setup.sh all,test

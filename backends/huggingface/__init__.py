@@ -12,6 +12,8 @@ from paribus.architectures import Network
 from paribus.backends.torch import TorchBackend
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from paribus.backends.torch.models import Model
 
 
@@ -28,6 +30,13 @@ class HuggingFaceBackend(TorchBackend):
         from paribus.backends.huggingface.models import build
 
         return build(network)
+
+    def own_kind(self) -> type[Module]:
+        """Return ``PreTrainedModel``."""
+        from transformers import PreTrainedModel
+
+        kind: type[Module] = PreTrainedModel
+        return kind
 
 
 backend = HuggingFaceBackend()

@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from paribus.adapter import Array, Backend, Capabilities, Numerics, Precision, Session, Task
-from paribus.architectures import Network
+from paribus.architectures import Network, Shape
 from paribus.errors import BackendError, BackendMissing, DeviceMissing, Unsupported, nearest
+from paribus.native.builder import Builder
+from paribus.native.inspection import Inspection
+from paribus.native.network import NativeNetwork
 from paribus.optimizers import RULES
 
 
@@ -36,7 +39,7 @@ class TensorFlowBackend(Backend):
             | {"tokens", "class_token", "position_embedding", "first_token"}
             | {"layer_norm", "gelu", "attention", "token_embedding", "segment_embedding"}
             | {"token_positions", "dot_product_attention", "mean_tokens", "last_token"}
-            | {"predicted_tokens", "shared_linear"}
+            | {"predicted_tokens", "shared_linear", "native"}
             | {"dropout", "stochastic_depth", "attention_dropout"}
         ),
         rules=frozenset(RULES),
@@ -74,9 +77,20 @@ class TensorFlowBackend(Backend):
         self._require("precision", {precision}, self.capabilities.precisions)
         self._require("update rule", {task.rule}, self.capabilities.rules)
         self._require("operation", network.operations, self.capabilities.operations)
+        if isinstance(network, NativeNetwork):
+            from paribus.backends.tensorflow.native import NativeSession
+
+            return NativeSession(network, task, device, precision, numerics)
         from paribus.backends.tensorflow.engine import TensorFlowSession
 
         return TensorFlowSession(network, task, device, precision, numerics)
+
+    def inspect(self, builder: Builder, input_shape: Shape, seed: int) -> Inspection:
+        """Build a user's ``keras.Model`` and look at it; see ``paribus.adapter``."""
+        self._tensorflow()
+        from paribus.backends.tensorflow.native_models import inspect
+
+        return inspect(builder, input_shape, seed)
 
     def read_tensors(self, path: Path) -> dict[str, Array]:
         """Read a Keras file of weights; what it holds is returned under canonical names."""

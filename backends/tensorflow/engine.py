@@ -62,12 +62,12 @@ class TensorFlowSession(Session):
         strict = numerics == "strict"
         # XLA makes one kernel of a small network's step, but its convolutions on a CPU are an
         # order of magnitude slower than TensorFlow's.
-        xla = not strict and not operations & {"conv2d", "batch_norm"}
+        xla = not strict and not operations & {"conv2d", "batch_norm", "native"}
         place = device.replace("cuda", "GPU").upper()
         self._traces = Traces(place, strict=strict, xla=xla)
         self._numpy = np.dtype("float64" if precision == "float64" else "float32")
         with self._traces.computing():
-            self._model, self._places = models.build(network, self._numpy.name)
+            self._model, self._places = self._build()
             variables = {name: place.variable for name, place in self._places.items()}
             rule = RULES[task.rule]
             slots = {
@@ -78,9 +78,24 @@ class TensorFlowSession(Session):
         products = tf.bfloat16 if precision == "bfloat16" else dtype
         frozen = task.frozen_norms(network)
         moving = [n for n in network.nodes if n.op == "batch_norm" and n.name not in frozen]
-        self._steps = Steps(network, task, variables, slots, dtype, products, sliced=bool(moving))
+        self._steps = self._traced(variables, slots, dtype, products, sliced=bool(moving))
         # These see one value per channel and example.
         self._pointwise = [node.name for node in moving if prod(node.shape[1:]) == 1]
+
+    def _build(self) -> tuple[Any, Mapping[str, models.Place]]:
+        """Return a new ``keras.Model`` of the network, and where its tensors live in it."""
+        return models.build(self._network, self._numpy.name)
+
+    def _traced(
+        self,
+        variables: Mapping[str, Any],
+        slots: Mapping[str, tuple[Any, ...]],
+        dtype: Any,
+        products: Any,
+        sliced: bool,
+    ) -> Steps:
+        """Return the functions that will be traced."""
+        return Steps(self._network, self._task, variables, slots, dtype, products, sliced)
 
     def import_weights(self, tensors: Tensors) -> None:
         """Assign every variable; slots become zero."""
@@ -187,12 +202,28 @@ class TensorFlowSession(Session):
 
     def forward(self, handle: Handle, plan: EvalPlan, *, training: bool) -> Array:
         """Return the real rows' logits, batch by batch."""
+        found = self._each_batch("logits", self._steps.logits, handle, plan, training)
+        return np.concatenate([logits.numpy() for logits in found])
+
+    def activations(self, handle: Handle, plan: EvalPlan, *, training: bool) -> dict[str, Array]:
+        """Return every node's output for the real rows, batch by batch."""
+        found = self._each_batch("activations", self._steps.activations, handle, plan, training)
+        return {name: np.concatenate([one[name].numpy() for one in found]) for name in found[0]}
+
+    def _each_batch(
+        self,
+        what: str,
+        make: Callable[[Layout, bool], Callable[..., Any]],
+        handle: Handle,
+        plan: EvalPlan,
+        training: bool,
+    ) -> list[Any]:
         inputs = self._inputs(handle, plan.preprocess, labels=False)
         targets = _targets(plan.targets, plan.indices.shape)
-        batches = [
+        return [
             self._call(
-                ("logits", training),
-                lambda layout: self._steps.logits(layout, training),
+                (what, training),
+                lambda layout: make(layout, training),
                 inputs,
                 plan,
                 plan.indices[batch, :count],
@@ -200,7 +231,6 @@ class TensorFlowSession(Session):
             )
             for batch, count in enumerate(plan.counts.tolist())
         ]
-        return np.concatenate([logits.numpy() for logits in batches])
 
     def native(self) -> Any:
         """Return a ``keras.Model`` of its own, for the user to keep and to train on.
@@ -208,7 +238,7 @@ class TensorFlowSession(Session):
         Images go in as [n, height, width, channels], preprocessed; logits come out.
         """
         with self._traces.computing():
-            model, places = models.build(self._network, self._numpy.name)
+            model, places = self._build()
             for name, place in places.items():
                 place.variable.assign(self._places[name].variable)
         return model

@@ -84,9 +84,10 @@ class Noise:
 def _kept(key: Tensor, first: Tensor, rows: Tensor, size: int, least: int) -> Tensor:
     """Return which values are kept, bool [rows, size]."""
     each = words_per_row(size)
+    # Of shapes and constants alone, as XLA wants a range.
+    spread = tf.range(0, tf.cast(rows, tf.int64) * each * GOLDEN, GOLDEN, dtype=tf.int64)
     start = key[0] + first * each % 2**32 * GOLDEN % 2**32
-    stop = start + tf.cast(rows, tf.int64) * each * GOLDEN
-    x = tf.cast(tf.range(start, stop, GOLDEN, dtype=tf.int64), tf.uint32)
+    x = tf.cast(spread, tf.uint32) + tf.cast(start, tf.uint32)
     x = _shifted(x, 16) * _word(FIRST)
     x = tf.bitwise.bitwise_xor(x, tf.cast(key[1], tf.uint32))
     x = _shifted(x, 15) * _word(SECOND)

@@ -211,8 +211,13 @@ def run(network: Network, x: Tensor, positions: Tensor | None, state: Pass) -> T
         positions: int64 [rows, M], what a masked language model predicts; None for everything.
         state: the pass.
     """
-    values: dict[str, Tensor] = {INPUT: x, TARGETS: positions}
+    return values(network, x, positions, state)[network.nodes[-1].name]
+
+
+def values(network: Network, x: Tensor, positions: Tensor | None, state: Pass) -> dict[str, Tensor]:
+    """Return every node's output by name, images [rows, H, W, C]; arguments as of ``run``."""
+    found: dict[str, Tensor] = {INPUT: x, TARGETS: positions}
     for node in network.nodes:
-        inputs = [values[name] for name in node.inputs]
-        values[node.name] = OPERATIONS[node.op](node, inputs, state)
-    return values[network.nodes[-1].name]
+        inputs = [found[name] for name in node.inputs]
+        found[node.name] = OPERATIONS[node.op](node, inputs, state)
+    return {node.name: found[node.name] for node in network.nodes}

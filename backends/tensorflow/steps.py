@@ -19,7 +19,7 @@ from paribus.architectures import Network
 from paribus.backends.tensorflow.inputs import Layout, prepare
 from paribus.backends.tensorflow.losses import right, row_losses
 from paribus.backends.tensorflow.noise import Keys, Noise
-from paribus.backends.tensorflow.ops import run
+from paribus.backends.tensorflow.ops import run, values
 from paribus.backends.tensorflow.passes import Pass
 from paribus.optimizers import RULES
 
@@ -91,6 +91,19 @@ class Steps:
     dtype: Any
     products: Any
     sliced: bool
+
+    def run(self, x: Tensor, positions: Tensor | None, state: Pass) -> Tensor:
+        """Return the network's outputs, its new statistics in ``state``; see ``ops.run``."""
+        return run(self.network, x, positions, state)
+
+    def moving(self) -> tuple[str, ...]:
+        """Return the names of what a training pass updates besides the weights."""
+        frozen = self.task.frozen_norms(self.network)
+        return tuple(
+            name
+            for name, tensor in self.network.tensors.items()
+            if tensor.kind == "statistic" and tensor.node not in frozen
+        )
 
     def scalar_names(self) -> tuple[str, ...]:
         """Return the names of the plan's scalars in the order of the matrix's columns."""
@@ -165,6 +178,20 @@ class Steps:
 
         return batch
 
+    def activations(self, layout: Layout, training: bool) -> Callable[..., Any]:
+        """Return one batch's values: (inputs, indices [n], targets) → {node: in its layout}."""
+
+        def batch(inputs: Inputs, indices: Tensor, targets: Targets) -> dict[str, Tensor]:
+            state = self._pass(self._values(), training)
+            x, positions = self._read(inputs, indices, None, targets, layout)
+            found = values(self.network, x, positions, state)
+            for node in self.network.nodes:
+                if len(node.shape) == 3:
+                    found[node.name] = tf.transpose(found[node.name], (0, 3, 1, 2))
+            return {name: tf.cast(value, self.dtype) for name, value in found.items()}
+
+        return batch
+
     def _values(self) -> dict[str, Tensor]:
         return {name: variable.read_value() for name, variable in self.variables.items()}
 
@@ -181,14 +208,24 @@ class Steps:
         layout: Layout,
         state: Pass,
     ) -> Tensor:
-        positions = None
+        x, positions = self._read(inputs, indices, draws, targets, layout)
+        # The loss is computed in the parameters' dtype whatever the products are.
+        return tf.cast(self.run(x, positions, state), self.dtype)
+
+    def _read(
+        self,
+        inputs: Inputs,
+        indices: Tensor,
+        draws: Tensor | None,
+        targets: Targets,
+        layout: Layout,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return what the network reads, and which positions it predicts; see ``ops.run``."""
         if layout.predicted:
             x = tf.cast(tf.ensure_shape(targets.tokens, (None, layout.tokens)), tf.int64)
-            positions = tf.ensure_shape(targets.positions, (None, layout.predicted))
-        else:
-            x = prepare(tf.gather(inputs.x, indices), layout, draws, inputs.factors, self.dtype)
-        # The loss is computed in the parameters' dtype whatever the products are.
-        return tf.cast(run(self.network, x, positions, state), self.dtype)
+            return x, tf.ensure_shape(targets.positions, (None, layout.predicted))
+        rows = tf.gather(inputs.x, indices)
+        return prepare(rows, layout, draws, inputs.factors, self.dtype), None
 
     def _labels(
         self, inputs: Inputs, indices: Tensor, targets: Targets, layout: Layout
@@ -230,7 +267,8 @@ class Steps:
             loss = tf.reduce_sum(batch.weights * losses)
         # Of a table that is looked up TensorFlow returns the rows that were; one update rule wants
         # all, the same token's added up.
-        gradients = [tf.convert_to_tensor(found) for found in tape.gradient(loss, free)]
+        found = tape.gradient(loss, free, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = [tf.convert_to_tensor(one) for one in found]
         return Gradient(loss, gradients, state.statistics)
 
     def _summed(
@@ -244,12 +282,7 @@ class Steps:
         """Add shards up in their order; a loop, so that the graph does not grow with them."""
         if shards == 1:
             return self._shard(inputs, batches.at(0), values, layout)
-        moving = {
-            name: values[name]
-            for name, tensor in self.network.tensors.items()
-            if tensor.kind == "statistic"
-            and tensor.node not in self.task.frozen_norms(self.network)
-        }
+        moving = {name: values[name] for name in self.moving()}
 
         def body(shard: Tensor, total: Gradient) -> tuple[Tensor, Gradient]:
             now = {**values, **total.statistics}

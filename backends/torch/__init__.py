@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paribus.adapter import Array, Backend, Capabilities, Numerics, Precision, Session, Task
-from paribus.architectures import Network
+from paribus.architectures import Network, Shape
 from paribus.errors import BackendMissing, DeviceMissing, Unsupported
+from paribus.native.builder import Builder
+from paribus.native.inspection import Inspection
+from paribus.native.network import NativeNetwork
 from paribus.optimizers import RULES
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from paribus.backends.torch.models import Model
 
 
@@ -33,7 +38,7 @@ class TorchBackend(Backend):
              "position_embedding", "first_token", "layer_norm", "gelu", "attention",
              "token_embedding", "segment_embedding", "token_positions", "dot_product_attention",
              "mean_tokens", "last_token", "predicted_tokens", "shared_linear", "dropout",
-             "stochastic_depth", "attention_dropout")
+             "stochastic_depth", "attention_dropout", "native")
         ),
         rules=frozenset(RULES),
         precisions=frozenset(("float32", "float64", "bfloat16")),
@@ -79,7 +84,27 @@ class TorchBackend(Backend):
             )
         from paribus.backends.torch.engine import TorchSession
 
-        return TorchSession(network, task, self.model(network), wanted, precision, numerics)
+        if not isinstance(network, NativeNetwork):
+            model = self.model(network)
+        else:
+            from paribus.backends.torch.native import open_model
+
+            builder = network.builder(self.name)
+            model = open_model(builder, network, precision, self.own_kind())
+        return TorchSession(network, task, model, wanted, precision, numerics)
+
+    def inspect(self, builder: Builder, input_shape: Shape, seed: int) -> Inspection:
+        """Build a user's ``torch.nn.Module`` and look at it; see ``paribus.adapter``."""
+        self._require()
+        from paribus.backends.torch.native import inspect
+
+        return inspect(builder, input_shape, seed, self.own_kind())
+
+    def own_kind(self) -> type[Module]:
+        """Return what a builder of the user's has to return."""
+        from torch.nn import Module
+
+        return Module
 
     def read_tensors(self, path: Path) -> dict[str, Array]:
         """Read a state dict that ``torch.save`` wrote."""

@@ -26,6 +26,7 @@ from paribus.backends.torch.batches import Batches, Examples, tensor
 from paribus.backends.torch.flat import Flat
 from paribus.backends.torch.losses import right, row_losses
 from paribus.backends.torch.models import Model
+from paribus.backends.torch.observing import Observed
 from paribus.backends.torch.placed import Placed
 from paribus.belongings import NOTHING, Belongings
 from paribus.errors import Unsupported, WeightsError
@@ -69,6 +70,8 @@ class TorchSession(Session):
         # kernels are not, and float64 on a CPU is not oneDNN's.
         self._channels_last = (
             images
+            # The user's own code may rely on the usual order (x.view(n, -1)).
+            and not model.own
             and self._dtype == torch.float32
             and (on_cpu or (self._device.type == "cuda" and numerics == "fast"))
         )
@@ -88,6 +91,7 @@ class TorchSession(Session):
         with torch.no_grad():
             for name, target in self._placed.tensors.items():
                 target.copy_(tensor(tensors[name], torch.device("cpu")))
+            self._placed.restart()
         self._flat.reset()
 
     def export_weights(self) -> dict[str, Array]:
@@ -161,6 +165,14 @@ class TorchSession(Session):
         """Return logits; in training mode each batch is normalised by itself."""
         with self._placed.unchanged():
             return _array(torch.cat([x for *_, x in self._outputs(handle, plan, training)]))
+
+    def activations(self, handle: Examples, plan: EvalPlan, *, training: bool) -> dict[str, Array]:
+        """Return what the module lets hooks see of its nodes, and the outputs as the last one."""
+        seen = Observed(self._network, self._placed.module, self._model.names)
+        with self._placed.unchanged(), seen.hooks():
+            for *_, outputs in self._outputs(handle, plan, training):
+                seen.batch(outputs)
+        return seen.values()
 
     def gradients(self, handle: Examples, plan: TrainPlan) -> tuple[float, dict[str, Array]]:
         """Return loss and gradients of the first step."""

@@ -44,6 +44,8 @@ class Model:
         dropped: noisy node → the module behind which its values are dropped, or that attends;
             those of the node's own name are left out.
         lend: makes an attention module compute with a function (see ``noise.Lend``).
+        own: whether it is the user's own code, with values, of which nothing else is known.
+        restart: called when new weights come, which begin a training anew.
     """
 
     module: nn.Module
@@ -53,6 +55,8 @@ class Model:
     prepare: Callable[[nn.Module], None] = lambda module: None
     dropped: Mapping[str, str] = field(default_factory=dict)
     lend: Lend = lend
+    own: bool = False
+    restart: Callable[[], None] = lambda: None
 
 
 class GraphModule(nn.Module):

@@ -43,12 +43,15 @@ class Placed:
         dtype: torch.dtype,
         channels_last: bool,
     ) -> None:
-        module = model.module.to(dtype).to_empty(device=device)
+        module = model.module.to(dtype)
+        # Of the user's own module everything is kept that it computed when it was built.
+        module = module.to(device) if model.own else module.to_empty(device=device)
         model.prepare(module)
         if channels_last:
             module = module.to(memory_format=torch.channels_last)
         self.module: nn.Module = module.eval().requires_grad_(False)
         self._training = False
+        self._restart = model.restart
         state = module.state_dict(keep_vars=True)
         self.tensors: dict[str, Tensor] = {}
         for name in network.tensors:
@@ -77,9 +80,20 @@ class Placed:
         ]
         # BatchNorm's counter is read by no arithmetic, but costs an operation per layer and step.
         self.noise = Noise(network, module, model, task.native_noise)
-        self._counting = [name for name, part in module.named_modules() if COUNTER in part._buffers]
+        counting = [name for name, part in module.named_modules() if COUNTER in part._buffers]
+        # Of the user's own model it may be read: momentum=None is the mean over all batches.
+        self._counting = [] if model.own else counting
+        self._counters = [
+            buffer for name, buffer in module.named_buffers() if name.endswith(COUNTER)
+        ]
         for name in self._counting:
             module.get_submodule(name).register_buffer(COUNTER, None)
+
+    def restart(self) -> None:
+        """Set what counts batches to zero, and random numbers to their start."""
+        self._restart()
+        for counter in self._counters:
+            counter.zero_()
 
     def mode(self, training: bool) -> None:
         """Switch modes; frozen BatchNorm, and what drops by itself, stay in evaluation."""

@@ -38,6 +38,9 @@ def prepare(numerics: Numerics, device: torch.device) -> None:
 
 def multiplications(network: Network) -> int:
     """Return the multiply-adds of a forward pass of one example in convolutions and products."""
+    if any(node.op == "native" for node in network.nodes):
+        # Nothing is known of the user's own code: the machine's default is left as it is.
+        return FEW
     shared = {node.shares: node.shape[0] for node in network.nodes if node.shares}
     products = sum(
         prod(tensor.shape) * prod(node.shape) // node.shape[-1 if len(node.shape) < 3 else 0]

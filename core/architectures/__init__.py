@@ -28,6 +28,7 @@ from paribus.architectures.parameters import Parameters
 from paribus.architectures.resnet import ResNet
 from paribus.architectures.vgg import VGG
 from paribus.architectures.vit import PublishedViT, ViT
+from paribus.errors import SpecError
 
 ModelSection = Annotated[
     Union[MLP, CNN, ResNet, VGG, MobileNetV2, PublishedViT, ViT, BERT, GPT2],  # noqa: UP007
@@ -50,7 +51,17 @@ def build(
     classes: int,
     objective: Objective = "classification",
 ) -> Network:
-    """Rebuild a network from its JSON description; the inverse of reading its five fields."""
+    """Rebuild a network from its JSON description; the inverse of reading its five fields.
+
+    Raises:
+        SpecError: it describes a model of somebody's own, whose code a description never names.
+    """
+    if architecture == "native":
+        raise SpecError(
+            "this model is somebody's own code, which a run folder never names; its "
+            "weights.safetensors has the names of that model's own tensors: load it there, or run "
+            "its spec again"
+        )
     section = _SECTION.validate_python({"architecture": architecture, **parameters})
     return section.network(tuple(input_shape), classes, objective)
 

@@ -19,7 +19,7 @@ Dropout = Annotated[
     _Probability,
     Field(
         description="Probability of dropping a value in training; 0 unless it is set here, "
-        "whatever a checkpoint was trained with."
+        "whatever a published checkpoint was trained with."
     ),
 ]
 AttentionDropout = Annotated[

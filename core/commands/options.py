@@ -22,6 +22,12 @@ Out = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that --out holds.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
+AcceptNames = Annotated[
+    bool,
+    typer.Option(
+        "--accept-names", help="With [native] and no native.names: run on the proposed table."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -86,9 +86,14 @@ def choose(
 
 
 def left_out(source: Source, exclude: Integers | None) -> Integers:
-    """Return the rows, sorted, that may not be used: ``exclude`` and the rest of their groups."""
+    """Return the rows, sorted, that may not be used: ``exclude`` and the rest of their groups.
+
+    ``exclude`` are places in the source as ``source.numbers`` counts them.
+    """
     if exclude is None or not len(exclude):
         return NO_ROWS
+    if source.numbers is not None:
+        exclude = np.flatnonzero(np.isin(source.numbers, exclude))
     if source.groups is None:
         return np.unique(exclude)
     return np.flatnonzero(np.isin(source.groups, source.groups[exclude]))

@@ -6,15 +6,19 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from paribus import registry
 from paribus.adapter import Array, Backend, Numerics, Precision, Task
-from paribus.architectures import Network
+from paribus.architectures import Network, Shape
 from paribus.channel import Closed, receive, send
 from paribus.closing import Closing
 from paribus.errors import BackendError
+from paribus.native.builder import Builder
+from paribus.native.inspection import Inspection
+from paribus.remote.native import to_inspection
 from paribus.remote.server import ERRORS
 from paribus.remote.session import RemoteSession
 from paribus.remote.values import from_network, from_task
@@ -84,7 +88,10 @@ class RemoteBackend(Closing, Backend):
         precision: Precision,
         numerics: Numerics,
     ) -> RemoteSession:
-        """Open a session in the child; the arguments and errors of ``Backend.open``."""
+        """Open a session in the child; the arguments and errors of ``Backend.open``.
+
+        A network of the user's own models is in canonical names, here and in the session.
+        """
         reply = self.call(
             "open",
             network=from_network(network),
@@ -94,6 +101,11 @@ class RemoteBackend(Closing, Backend):
             numerics=numerics,
         )
         return RemoteSession(self, reply["value"])
+
+    def inspect(self, builder: Builder, input_shape: Shape, seed: int) -> Inspection:
+        """Look at a user's model in the child; the errors of ``Backend.inspect``."""
+        given = {"builder": asdict(builder), "input_shape": input_shape, "seed": seed}
+        return to_inspection(self.call("inspect", **given)["value"])
 
     def read_tensors(self, path: Path) -> dict[str, Array]:
         """Read a file of weights in the child; the errors of ``Backend.read_tensors``."""

@@ -18,6 +18,9 @@ from typing import Any
 from paribus import errors, registry
 from paribus.adapter import Session
 from paribus.channel import Closed, claim, receive, send
+from paribus.native.builder import Builder
+from paribus.native.ported import open_session
+from paribus.remote.native import from_inspection
 from paribus.remote.values import to_belongings, to_eval_plan, to_network, to_task, to_train_plan
 
 Values = dict[str, Any]
@@ -51,6 +54,7 @@ class _Server:
             "predict": self._predict,
             "gradients": self._gradients,
             "forward": self._forward,
+            "activations": self._activations,
             "import_weights": lambda guest, tensors: guest.session.import_weights(tensors),
             "export_weights": lambda guest: guest.session.export_weights(),
             "import_optimizer": lambda guest, slots: guest.session.import_optimizer(slots),
@@ -67,6 +71,10 @@ class _Server:
             return self._backend.devices(), 0.0
         if method == "open":
             return self._open(arguments), 0.0
+        if method == "inspect":
+            builder = Builder(**arguments.pop("builder"))
+            shape = tuple(arguments["input_shape"])
+            return from_inspection(self._backend.inspect(builder, shape, arguments["seed"])), 0.0
         if method == "read_tensors":
             return self._backend.read_tensors(Path(arguments["path"])), 0.0
         number = arguments.pop("session")
@@ -83,7 +91,7 @@ class _Server:
     def _open(self, arguments: Values) -> int:
         network, task = to_network(arguments.pop("network")), to_task(arguments.pop("task"))
         number = next(self._numbers)
-        self._guests[number] = _Guest(self._backend.open(network, task, **arguments))
+        self._guests[number] = _Guest(open_session(self._backend, network, task, **arguments))
         return number
 
     def _put(self, guest: _Guest, x: Any, y: Any) -> int:
@@ -112,6 +120,10 @@ class _Server:
     def _forward(self, guest: _Guest, handle: int, plan: Values, training: bool) -> Any:
         eval_plan = to_eval_plan(plan)
         return guest.session.forward(guest.handles[handle], eval_plan, training=training)
+
+    def _activations(self, guest: _Guest, handle: int, plan: Values, training: bool) -> Any:
+        eval_plan = to_eval_plan(plan)
+        return guest.session.activations(guest.handles[handle], eval_plan, training=training)
 
 
 def serve(name: str) -> None:

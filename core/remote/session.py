@@ -97,6 +97,11 @@ class RemoteSession(Session):
         arguments = {"plan": from_plan(plan), "training": training}
         return np.asarray(self.ask("forward", handle=handle, **arguments))
 
+    def activations(self, handle: int, plan: EvalPlan, *, training: bool) -> dict[str, Array]:
+        """See ``Session``."""
+        arguments = {"plan": from_plan(plan), "training": training}
+        return dict(self.ask("activations", handle=handle, **arguments))
+
     def native(self) -> Any:
         """Refuse: an object of a framework cannot leave its process.
 

@@ -8,13 +8,17 @@ from typing import Any
 from paribus.adapter import Task
 from paribus.architectures import Network, build
 from paribus.belongings import Belongings, ImageProcessing
+from paribus.native.network import NativeNetwork
 from paribus.plan import Augmentation, EvalPlan, Preprocess, Targets, TrainPlan
+from paribus.remote.native import from_native, to_native
 
 Values = dict[str, Any]
 
 
 def from_network(network: Network) -> Values:
-    """Return the five fields that rebuild a network."""
+    """Return the five fields that rebuild a network, or what rebuilds a model of the user's own."""
+    if isinstance(network, NativeNetwork):
+        return {"native": from_native(network)}
     return {
         "architecture": network.architecture,
         "parameters": dict(network.parameters),
@@ -26,6 +30,8 @@ def from_network(network: Network) -> Values:
 
 def to_network(values: Values) -> Network:
     """Rebuild a network; its parameters are validated again."""
+    if "native" in values:
+        return to_native(values["native"])
     return build(
         values["architecture"],
         values["parameters"],

@@ -190,6 +190,11 @@ class Data(Section):
                 "groups is the key of an array in an .npz file or a table's column; source = "
                 f"{self.source!r} has neither"
             )
+        if self.image.unreadable == "skip" and self.source != "image_folder":
+            raise ValueError(
+                "image.unreadable = 'skip' leaves out files of source = 'image_folder'; source = "
+                f"{self.source!r} has no files to leave out, so remove the key"
+            )
         if self.classes is not None and len(set(self.classes)) < len(self.classes):
             raise ValueError("classes names a class twice")
         return self

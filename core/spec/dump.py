@@ -16,6 +16,9 @@ def tree_of(spec: Spec) -> Tree:
     the key would inherit.
     """
     tree: dict[str, Any] = spec.model_dump(mode="json", exclude_none=True)
+    if spec.native is not None:
+        # The two exclude each other, and this one is only the section's default.
+        del tree["model"]
     if spec.select is not None:
         tree["select"]["candidates"] = [
             {"name": candidate.name, **written(candidate.model_dump(mode="json", exclude={"name"}))}

@@ -18,6 +18,7 @@ from paribus.spec.checkpoint import KEY, with_checkpoint
 from paribus.spec.dump import tree_of
 from paribus.spec.formats import read
 from paribus.spec.merge import merge, ordered, set_path
+from paribus.spec.native import with_folder
 from paribus.spec.prepare import attempt, prepared
 from paribus.spec.problems import refuse
 from paribus.spec.sections import Spec
@@ -47,12 +48,17 @@ def load(
     # What a checkpoint brings lies under everything else, whoever names it.
     tree = with_checkpoint(_overridden(tree, named) | {k: v for k, v in given.items() if k == KEY})
     tree = _overridden(prepared(tree), overrides)
-    spec, problems = attempt(prepared(merge(tree, plain(given))))
+    tree = with_folder(merge(tree, plain(given)), _folder(source))
+    spec, problems = attempt(prepared(tree))
     if spec is not None:
         problems = check(spec)
     if spec is None or problems:
         raise refuse(label, problems)
     return spec
+
+
+def _folder(source: Any) -> Path | None:
+    return Path(source).parent if isinstance(source, str | Path) else None
 
 
 def _source(source: Any) -> tuple[str, Tree]:

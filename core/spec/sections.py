@@ -19,6 +19,8 @@ from paribus.errors import SpecError
 from paribus.measures import validate
 from paribus.spec.base import Section
 from paribus.spec.data import TEXTS, Data
+from paribus.spec.native import Native
+from paribus.spec.resuming import Checkpoints
 from paribus.spec.training import FineTune, Metric, PreTrain
 
 StepName = Literal["pretrain", "select", "optimize", "finetune"]
@@ -211,8 +213,12 @@ class Spec(Section):
         default=None,
         description="A published checkpoint: its sizes, tokenizer, preprocessing and weights.",
     )
+    checkpoints: Checkpoints = Checkpoints()
     data: Data = Data()
     model: ModelSection = CNN()
+    native: Native | None = Field(
+        default=None, description="Models of your own, by backend, instead of [model]."
+    )
     pretrain: PreTrain = PreTrain()
     select: Select | None = None
     optimize: Optimize | None = None
@@ -225,6 +231,19 @@ class Spec(Section):
         if isinstance(value, Mapping) and "steps" not in value:
             given = [step for step in STEPS if value.get(step) is not None]
             return {**value, "steps": given or ["finetune"]}
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_model(cls, value: Any) -> Any:
+        """Refuse two answers to the question which model is meant."""
+        if isinstance(value, Mapping) and value.get("native") not in (None, "none"):
+            for other in ("model", "checkpoint"):
+                if value.get(other) not in (None, "none"):
+                    raise ValueError(
+                        f"[native] and {other} exclude each other: the model is your own code, or "
+                        "an architecture of paribus; leave one of them out"
+                    )
         return value
 
     @model_validator(mode="after")
@@ -249,6 +268,8 @@ class Spec(Section):
             )
         self._validation_rows()
         self._objectives()
+        if self.native is not None:
+            self._of_their_own()
         tested = self.evaluate_test and any(step in TRAINING_STEPS for step in self.steps)
         if tested and self.data.split.test == 0:
             raise ValueError(
@@ -300,6 +321,26 @@ class Spec(Section):
                 raise ValueError(
                     f"{step}.objective = {objective!r} needs texts, but data.source = "
                     f"{data.source!r}; allowed: {', '.join(TEXTS)}"
+                )
+
+    def _of_their_own(self) -> None:
+        """Refuse what needs an architecture that paribus knows."""
+        if self.finetune.freeze != "none":
+            raise ValueError(
+                f"finetune.freeze = {self.finetune.freeze!r}: models of your own have no stages "
+                "that paribus knows; freeze in the builder, and leave freeze out"
+            )
+        for step in TRAINING_STEPS:
+            data = (self.pretrain.data or self.data) if step == "pretrain" else self.data
+            if step in self.steps and data.source in TEXTS:
+                raise ValueError(
+                    f"[native] with data.source = {data.source!r}: models of your own read images "
+                    "or tables, not texts"
+                )
+            if self.recipe(step).weights == "checkpoint":
+                raise ValueError(
+                    f"{step}.weights = 'checkpoint': a spec with [native] has no checkpoint; give "
+                    "a file of weights with the canonical names"
                 )
 
     def recipe(self, step: str) -> PreTrain | FineTune:

@@ -31,6 +31,10 @@ steps = ["pretrain", "select", "optimize", "finetune"]   # what runs, in this or
 # checkpoint = "folder"    # published: its sizes, tokenizer, preprocessing and weights
 evaluate_test = true       # touch the test set, once, after the last step
 
+[checkpoints]              # when the state of a run is kept, for paribus run --resume
+minutes = 5.0              # minutes between two; 0: not by the clock
+# steps = 1000             # optimizer steps between two
+
 [data]
 source = "digits"          # digits (embedded), fashion_mnist, npz, image_folder; of texts: csv,
                            # jsonl, parquet, text, datasets (saved by Hugging Face datasets)
@@ -96,6 +100,12 @@ hidden = 0                 # cnn: width before the head, 0 for none; mlp: a list
 dropout = 0.0              # all but resnet*: probability of dropping a value in training
 # attention_dropout = 0.0  # vit*, bert, gpt2: the same of attention's shares
 # stochastic_depth = 0.0   # resnet*, vit*: probability that an example skips the last block
+
+# [native]                 # instead of [model] and checkpoint: models of your own, by backend
+# torch = "mymodels:build" # package.module:function, which returns the model
+# path = "models"          # folder of the modules; by default the spec's own
+# names = "names.json"     # which tensor of one model is which of another's
+# initial = "first.safetensors"   # the weights that drawn means; by default the function's own
 
 [pretrain]                 # trains a model on [data], or on what [pretrain.data] changes in it
 objective = "classification"   # what is learned: classification, regression; of texts also

@@ -9,7 +9,8 @@ import numpy as np
 from paribus import data as datasets
 from paribus.architectures import LANGUAGE, Network, Objective
 from paribus.data import Dataset, Fold, Split, Streamed
-from paribus.errors import DataError
+from paribus.errors import DataError, SpecError
+from paribus.native.natives import Natives
 from paribus.plan import Integers
 from paribus.spec.data import TEXTS, Data
 from paribus.spec.sections import Optimize, Select, Spec
@@ -50,8 +51,14 @@ class Examples:
     (and the rest of their groups).
     """
 
-    def __init__(self, spec: Spec) -> None:
-        self._seed = spec.seed
+    def __init__(self, spec: Spec, natives: Natives | None = None) -> None:
+        """Read nothing yet.
+
+        Args:
+            spec: the experiment's.
+            natives: its own models, where it has some.
+        """
+        self._seed, self._natives = spec.seed, natives
         judged = any(step != "pretrain" for step in spec.steps)
         self._task = step_data(spec, "finetune") if judged else None
         self._datasets: dict[str, Dataset] = {}
@@ -181,8 +188,21 @@ class Examples:
         dataset = self.dataset(view)
         tokens = None if dataset.tokens is None else dataset.tokens.vocabulary
         shape = dataset.input_shape(view.section.transform)
+        if spec.native is not None:
+            return self.natives.network(shape, dataset.outputs, view.objective)
         section = spec.model.of_vocabulary(tokens)
         return section.network(shape, dataset.outputs, view.objective)
+
+    @property
+    def natives(self) -> Natives:
+        """The spec's own models.
+
+        Raises:
+            SpecError: nobody has said on which backends they run.
+        """
+        if self._natives is None:
+            raise SpecError("a spec with [native] is run on backends that have its models")
+        return self._natives
 
     def require_same_rows(self, spec: Spec, other: Spec, step: str, name: str) -> None:
         """Require that a candidate sees the same examples, so that folds are shared.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from paribus.architectures import Network
 from paribus.judging import Judge
 from paribus.machine import Machine
 from paribus.progress import Progress
+from paribus.runstate.keeper import Keeper
 from paribus.spec.sections import Spec
 from paribus.steps.examples import Examples, View
 
@@ -36,6 +38,7 @@ class Experiment:
 
     Attributes:
         spec: the spec with every choice made so far applied.
+        keeper: runs trainings, or tells of those that an earlier leg of the run has finished.
         pretrained: results of pretraining by the content of what was trained.
         pretrains: whether the pretrain step has run, so that ``weights = "auto"`` means it.
         model: the latest trained model, or None.
@@ -48,11 +51,16 @@ class Experiment:
     machine: Machine
     record: Callable[[list[dict[str, Any]]], None]
     progress: Progress
+    keeper: Keeper
     pretrained: dict[str, Model] = field(default_factory=dict)
     pretrains: bool = False
     model: Model | None = None
     results: dict[str, Any] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
+
+    def seconds(self) -> float:
+        """Return a wall clock that counts what earlier legs of the run took, too."""
+        return time.perf_counter() + self.keeper.earlier_seconds
 
     def say_once(self, message: str) -> None:
         """Tell the user something that holds for many trainings alike."""

@@ -21,6 +21,7 @@ def finetune(experiment: Experiment) -> None:
         labels={"step": "finetune"},
         stream="finetune",
         body=body_for(experiment, spec, "finetune"),
+        lasting=True,
     )
     experiment.model = fitted.model
     experiment.results["finetune"] = summary(fitted)

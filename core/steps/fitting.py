@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from paribus import weights
 from paribus.adapter import Task
 from paribus.architectures import Network
 from paribus.batches import Schedule
+from paribus.data import Dataset
 from paribus.judging import Judge
-from paribus.loop import Trained, train
+from paribus.loop import Trained
+from paribus.native.network import NATIVE
 from paribus.plan import Integers
+from paribus.runstate.records import Identity
 from paribus.spec.sections import Spec
 from paribus.spec.training import Recipe
-from paribus.stepping import AfterEpoch, Training
+from paribus.stepping import AfterEpoch, Training, silent
 from paribus.steps.examples import step_data
 from paribus.steps.experiment import Experiment, Model
-from paribus.steps.initial import initial_weights
+from paribus.steps.initial import Initial, initial_weights
 from paribus.steps.reading import reading
 
 
@@ -65,10 +70,13 @@ def fit(
     stream: str,
     body: Model | None = None,
     epochs: int | None = None,
-    after_epoch: AfterEpoch | None = None,
+    after_epoch: AfterEpoch = silent,
     metrics: Sequence[str] = (),
+    lasting: bool = False,
 ) -> Fitted:
     """Train ``spec``'s model by the recipe of ``step`` on ``train_rows``.
+
+    What an earlier leg of the run has finished is told again, not trained again.
 
     Args:
         experiment: shared state.
@@ -81,6 +89,8 @@ def fit(
         epochs: instead of the recipe's.
         after_epoch: told each epoch's validation; True stops.
         metrics: to judge by, besides the recipe's.
+        lasting: whether the model is used after this; the weights of one that is not may be
+            empty when its training is told again.
     """
     recipe, view = spec.recipe(step), step_data(spec, step)
     dataset = experiment.examples.dataset(view)
@@ -95,28 +105,69 @@ def fit(
         tuple(dict.fromkeys((recipe.monitor, *recipe.metrics, *metrics))),
         recipe.label_smoothing,
     )
-    initial = initial_weights(spec, step, network, None if body is None else body.weights)
-    session = experiment.machine.session(network, task)
-    session.import_weights(initial.tensors)
+    natives = None if spec.native is None else experiment.examples.natives
+    initial = initial_weights(spec, step, network, None if body is None else body.weights, natives)
     schedule = Schedule(
         recipe, epochs or recipe.epochs, train_rows, spec.seed, stream, inputs, len(network.noisy)
     )
-    work = Training(
-        session,
-        schedule,
-        experiment.machine.feed(session, dataset),
-        validation_rows,
-        judge,
-        labels,
-        experiment.record,
-        experiment.progress,
-    )
-    if after_epoch is not None:
-        work.after_epoch = after_epoch
-    if initial.origin != "drawn":
-        experiment.say_once(f"{network.architecture} starts from {initial.origin}")
-    trained = train(work)
+    identity = _identity(labels, dataset, validation_rows, schedule, judge, network, task, initial)
+    shapes = weights.shapes(network) if lasting else None
+    trained = experiment.keeper.recall(identity, after_epoch, judge.metrics, shapes)
+    if trained is None:
+        session = experiment.machine.session(network, task)
+        session.import_weights(initial.tensors)
+        work = Training(
+            session,
+            schedule,
+            experiment.machine.feed(session, dataset),
+            validation_rows,
+            judge,
+            labels,
+            experiment.record,
+            experiment.progress,
+            after_epoch,
+        )
+        if initial.origin != "drawn":
+            what = "the model" if spec.native is not None else network.architecture
+            experiment.say_once(f"{what} starts from {initial.origin}")
+        trained = experiment.keeper.train(identity, work, lasting=lasting)
     return Fitted(trained, Model(network, trained.weights, view, judge), initial.origin)
+
+
+def _identity(
+    labels: Mapping[str, Any],
+    dataset: Dataset,
+    validation_rows: Integers,
+    schedule: Schedule,
+    judge: Judge,
+    network: Network,
+    task: Task,
+    initial: Initial,
+) -> Identity:
+    """Return which training this is, whatever file its data and initial weights came from."""
+    preprocess = schedule.inputs.preprocess
+    numbers = [list(map(float, values)) for values in (preprocess.scale, preprocess.shift)]
+    # What a builder of the user's own draws is not a function of the seed alone.
+    drawn = initial.origin == "drawn" and network.architecture != NATIVE
+    depends = {
+        "examples": dataset.fingerprint,
+        "rows": weights.fingerprint({"train": schedule.rows, "validation": validation_rows}),
+        "preprocessing": _digest(numbers, preprocess.crop, preprocess.length),
+        "recipe": _digest(
+            schedule.recipe.model_dump(mode="json", exclude={"data", "weights"}),
+            schedule.epochs, schedule.seed, schedule.stream, judge.metrics,
+        ),
+        "network": _digest(
+            network.architecture, dict(network.parameters), network.input_shape, network.classes,
+            network.objective, vars(task),
+        ),
+        "initial weights": "drawn" if drawn else weights.fingerprint(initial.tensors),
+    }  # fmt: skip
+    return Identity(labels=dict(labels), depends=depends)
+
+
+def _digest(*values: Any) -> str:
+    return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def summary(fitted: Fitted) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from paribus.adapter import Array
 from paribus.architectures import HEAD, Network
 from paribus.checkpoints.heads import without_other_heads
 from paribus.errors import SpecError, WeightsError
+from paribus.native.natives import Natives
+from paribus.native.network import NativeNetwork
 from paribus.spec.sections import Spec
 
 # Between body and head; a checkpoint made for another objective may lack it.
@@ -32,7 +34,11 @@ class Initial:
 
 
 def initial_weights(
-    spec: Spec, step: str, network: Network, body: Mapping[str, Array] | None
+    spec: Spec,
+    step: str,
+    network: Network,
+    body: Mapping[str, Array] | None,
+    natives: Natives | None = None,
 ) -> Initial:
     """Return what a step's training starts from, by the recipe's ``weights``.
 
@@ -41,12 +47,16 @@ def initial_weights(
         step: ``pretrain`` or ``finetune``.
         network: what is trained.
         body: the pretrained tensors that ``finetune.weights = "auto"`` means; None where none are.
+        natives: the spec's own models, where it has some: what they are built with is what others
+            call drawn, and a body is taken whole, its head with it.
 
     Raises:
         WeightsError: a given body or head does not fit the network.
         SpecError: the checkpoint is meant, but the spec names none.
     """
     source = spec.recipe(step).weights
+    if isinstance(network, NativeNetwork):
+        return _native(network, source, body, natives)
     keep_head = step == "pretrain" or spec.finetune.head == "keep"
     if source == "auto" and body is not None:
         return _onto(network, body, "the pretrained weights", keep_head, spec.seed)
@@ -64,6 +74,21 @@ def initial_weights(
     return _onto(
         network, weights.load(Path(source)), f"the weights in {source}", keep_head, spec.seed
     )
+
+
+def _native(
+    network: NativeNetwork, source: str, body: Mapping[str, Array] | None, natives: Natives | None
+) -> Initial:
+    if source == "auto" and body is not None:
+        given, said = dict(body), "the pretrained weights"
+    elif source in ("auto", "drawn"):
+        if natives is None:
+            raise SpecError("a model of your own is built by a backend; none is at hand")
+        return Initial(natives.initial(network), "drawn")
+    else:
+        given, said = weights.load(Path(source)), f"the weights in {source}"
+    weights.check(given, weights.shapes(network), said)
+    return Initial({name: given[name] for name in network.tensors}, said)
 
 
 def _onto(

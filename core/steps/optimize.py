@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from paribus.metrics import Evaluation
 from paribus.plan import Integers
 from paribus.spec import assign
 from paribus.spec.sections import Optimize, Range, Spec
-from paribus.stepping import AfterEpoch
+from paribus.stepping import AfterEpoch, silent
 from paribus.steps.examples import step_data
 from paribus.steps.experiment import Experiment
 from paribus.steps.fitting import fit
@@ -63,7 +62,7 @@ def _run(
 ) -> dict[str, Any]:
     import optuna
 
-    began = time.perf_counter()
+    began = experiment.seconds()
     params = {key: _suggest(trial, key, space, section) for key, space in section.search.items()}
     spec = assign(experiment.spec, params)
     row: dict[str, Any] = {"number": trial.number, "params": params}
@@ -83,7 +82,7 @@ def _run(
     experiment.progress.note(
         f"optimize trial {trial.number}: {row['state']}{shown} {json.dumps(params)}"
     )
-    return row | {"seconds": time.perf_counter() - began}
+    return row | {"seconds": experiment.seconds() - began}
 
 
 class _Trial:
@@ -108,7 +107,7 @@ class _Trial:
             return self._fit(split.train, split.validation, {}, self._after_epoch)
         values, epochs = [], 0
         for number, fold in enumerate(folds):
-            value, ran = self._fit(fold.train, fold.validation, {"fold": number}, None)
+            value, ran = self._fit(fold.train, fold.validation, {"fold": number}, silent)
             values.append(value)
             epochs += ran
             if number + 1 < len(folds):
@@ -120,7 +119,7 @@ class _Trial:
         train: Integers,
         validation: Integers,
         fold: dict[str, int],
-        after: AfterEpoch | None,
+        after: AfterEpoch,
     ) -> tuple[float, int]:
         labels = {"step": "optimize", "trial": self.trial.number, **fold}
         trained = fit(

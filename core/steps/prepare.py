@@ -71,7 +71,8 @@ def _check(spec: Spec, step: str, rows: Integers, examples: Examples, pretrains:
     _require_its_tokenizer(recipe.weights, view)
     drawn = recipe.weights == "drawn" or (recipe.weights == "auto" and spec.checkpoint is None)
     if body is not None or not drawn:
-        initial_weights(spec, step, network, body)
+        natives = None if spec.native is None else examples.natives
+        initial_weights(spec, step, network, body, natives)
     dataset = examples.dataset(view)
     validate(tuple({recipe.monitor, *recipe.metrics}), view.objective, network.classes)
     balanced = recipe.class_weights == "balanced"

@@ -53,6 +53,7 @@ def _train(experiment: Experiment, spec: Spec, labels: dict[str, Any]) -> Fitted
         split.validation,
         labels=labels,
         stream="pretrain",
+        lasting=True,
     )
     experiment.pretrained[_key(spec)] = fitted.model
     return fitted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,11 +101,11 @@ def _score(
     spec: Spec,
     folds: Sequence[Fold],
 ) -> Score:
-    began = time.perf_counter()
+    began = experiment.seconds()
     found: list[dict[str, Any]] = []
     values: list[float] = []
     for fold in folds:
-        started = time.perf_counter()
+        started = experiment.seconds()
         row: dict[str, Any] = {
             "repeat": fold.repeat,
             "fold": fold.fold,
@@ -142,7 +141,7 @@ def _score(
             values += [] if value is None else [value]
             found_here = trained.validation.as_dict() | {"epochs": trained.epochs}
             row |= {key: item for key, item in found_here.items() if key != "examples"}
-        found.append(row | {"seconds": time.perf_counter() - started})
+        found.append(row | {"seconds": experiment.seconds() - started})
     whole = len(values) == len(folds)
     mean, error_of_mean = mean_and_standard_error(values) if whole else (None, None)
     parameters = experiment.examples.network(spec, section.step).parameter_count
@@ -151,7 +150,7 @@ def _score(
         + (without_mean(found) if mean is None else f"{mean:.4f} ± {error_of_mean or 0:.4f}")
     )
     return Score(
-        candidate.name, found, mean, error_of_mean, parameters, time.perf_counter() - began
+        candidate.name, found, mean, error_of_mean, parameters, experiment.seconds() - began
     )
 
 

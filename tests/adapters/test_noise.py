@@ -185,6 +185,16 @@ def test_lower_precisions_drop_the_same(
     assert loss == pytest.approx(_expected(name), rel=allowed)
 
 
+@pytest.mark.parametrize("name", ["mlp", "bert"])
+def test_fast_numerics_drop_the_same(lab: Lab, name: str) -> None:
+    """Compiled or not."""
+    network = dropping.NETWORKS[name]
+    with lab.open(network, cases.task(network), numerics="fast") as session:
+        session.import_weights(cases.tensors(network))
+        loss, _ = session.gradients(session.put(*dropping.data(network)), _plan(name))
+    assert loss == pytest.approx(_expected(name), rel=1e-9)
+
+
 @pytest.mark.parametrize("name", ["mlp", "resnet18", "vit", "bert"])
 def test_a_framework_s_own_generator_starts_from_the_keys(lab: Lab, name: str) -> None:
     """Equal keys drop the same, others something else; neither is what the definition drops."""

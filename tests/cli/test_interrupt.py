@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the run stops, says so in its folder, and what was measured is readable."""
+"""Ctrl-C and SIGTERM: the run keeps its state, says how to go on, and what was measured is read."""
 
 from __future__ import annotations
 
@@ -45,15 +45,18 @@ def test_an_interrupted_run(
         child.kill()
     assert child.returncode == code
     assert out == ""
-    assert err.strip() == f"paribus: {word}"
+    going_on = f"paribus run {folder / 'spec.toml'} --resume {folder}"
+    assert err.splitlines() == [f"paribus: go on with: {going_on}", f"paribus: {word}"]
     assert json.loads((folder / "result.json").read_text())["status"] == "interrupted"
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert len(rows) >= 100
     # nothing half-written is left, and the same command can be given again
     names = {path.name for path in folder.iterdir()}
-    assert names == {"spec.toml", "metrics.jsonl", "result.json"}
+    assert names == {"spec.toml", "metrics.jsonl", "result.json", "checkpoints"}
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"000001"}
     again = run(small(finetune__epochs=1), "--overwrite")
     assert again.result["status"] == "complete"
+    assert not (folder / "checkpoints").exists()
 
 
 def _wait_for(path: Path, rows: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from paribus import weights
-from paribus.architectures import build
+from paribus.architectures import ARCHITECTURES, build
 from paribus.architectures.published import PUBLISHED as PREPROCESSING
 from paribus.errors import SpecError, WeightsError
 
@@ -158,3 +158,60 @@ def test_tables_need_an_mlp_and_small_images_are_refused_by_name():
 def test_a_published_head_ends_in_one_number_a_class(architecture: str) -> None:
     network = build(architecture, {}, (3, *PREPROCESSING[architecture].crop), 7)
     assert network.tensors[list(network.tensors)[-1]].shape == (7,)
+
+
+def test_what_a_network_drops_is_where_the_published_models_drop():
+    """Their modules' names; a network that drops nothing is what it was before there was any."""
+    noise = {"dropout": 0.1, "attention_dropout": 0.1}
+    small = {"vocabulary": 9, "layers": 1}
+    assert build("vgg11", {"dropout": 0.5}, (3, 32, 32), 10).noisy == (
+        "classifier.2", "classifier.5"
+    )  # fmt: skip
+    assert build("mobilenet_v2", {"dropout": 0.2}, (3, 32, 32), 10).noisy == ("classifier.0",)
+    bert = (
+        "embeddings.dropout",
+        "encoder.layer.0.attention.self",
+        "encoder.layer.0.attention.output.dropout",
+        "encoder.layer.0.output.dropout",
+    )
+    assert build("bert", {**small, **noise}, (8,), 3).noisy == (*bert, "dropout")
+    assert build("bert", {**small, **noise}, (8,), 9, "masked_lm").noisy == bert
+    assert build("gpt2", {**small, **noise}, (8,), 9, "causal_lm").noisy == (
+        "drop", "h.0.attn", "h.0.attn.resid_dropout", "h.0.mlp.dropout"
+    )  # fmt: skip
+    layer = "encoder.layers.encoder_layer_0"
+    assert build("vit", {"layers": 1, **noise}, (3, 32, 32), 3).noisy == (
+        "encoder.dropout", f"{layer}.self_attention", f"{layer}.dropout", f"{layer}.mlp.2",
+        f"{layer}.mlp.4",
+    )  # fmt: skip
+    assert build("mlp", {"hidden": [4, 5], "dropout": 0.1}, (6,), 3).noisy == (
+        "dropout.0", "dropout.1"
+    )  # fmt: skip
+    for name in ARCHITECTURES:
+        texts = ARCHITECTURES[name].reads == "tokens"
+        network = build(name, small if texts else {}, (8,) if texts else (3, 64, 64), 3)
+        assert not network.noisy
+        assert not any("dropout" in node.attributes for node in network.nodes)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "vit"])
+def test_stochastic_depth_grows_linearly_over_the_blocks(name):
+    """Huang et al. 2016: of L blocks, number l survives with 1 − l/L · p; the last with 1 − p."""
+    network = build(name, {"stochastic_depth": 0.4}, (3, 64, 64), 3)
+    found = [network.node[node].attributes["p"] for node in network.noisy]
+    blocks = 16 if name == "resnet50" else 12
+    each = len(found) // blocks
+    expected = [0.4 * (index + 1) / blocks for index in range(blocks) for _ in range(each)]
+    assert found == pytest.approx(expected)
+    for node in network.noisy:
+        # What is skipped is the branch, not the shortcut.
+        adding = next(n for n in network.nodes if node in n.inputs)
+        assert adding.op == "add"
+
+
+def test_a_backend_without_attention_dropout_need_not_have_it():
+    sizes = {"vocabulary": 9, "layers": 1}
+    assert "attention_dropout" not in build("bert", sizes, (8,), 3).operations
+    asked = build("bert", {**sizes, "attention_dropout": 0.1}, (8,), 3).operations
+    assert asked >= {"attention_dropout", "dot_product_attention"}
+    assert "dropout" not in asked

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -210,3 +212,20 @@ def test_a_language_model_s_loss_is_a_mean_over_tokens():
     counts = [1 + 2 + 3 + 1, 2 + 3 + 1 + 2]
     assert plan.weights[:, 0, 0] == pytest.approx([1 / n for n in counts])
     assert masked.totals(plan) == pytest.approx(counts)
+
+
+@given(st.integers(1, 5), st.integers(0, 6), st.integers(1, 4))
+def test_a_step_s_keys_are_the_same_however_a_training_is_cut(limit, step, nodes):
+    """A pure function of the step: a training that goes on needs nothing of what was before."""
+    work = replace(schedule(42, batch_size=6), noisy=nodes)
+    whole = np.concatenate([work.epoch(n).plan(0, 100).noise for n in range(2)])
+    assert whole.shape == (2 * work.steps_per_epoch, nodes, 2)
+    assert len(np.unique(whole.reshape(-1, 2), axis=0)) == len(whole) * nodes
+    number, start = divmod(min(step, 2 * work.steps_per_epoch - 1), work.steps_per_epoch)
+    part = work.epoch(number).plan(start, limit).noise
+    first = number * work.steps_per_epoch + start
+    assert np.array_equal(part, whole[first : first + len(part)])
+
+
+def test_a_network_that_drops_nothing_has_no_keys():
+    assert schedule(40, batch_size=6).epoch(0).plan(0, 100).noise is None

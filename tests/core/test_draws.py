@@ -88,3 +88,9 @@ def test_a_row_far_away_takes_no_time():
 def test_words_may_start_anywhere(seed, start, count):
     later = draws.words(seed, "order", 0, count, start)
     assert (later == draws.words(seed, "order", 0, start + count)[start:]).all()
+
+
+def test_the_largest_word_is_below_one() -> None:
+    """The half that keeps numbers off 0 rounds up at the other end."""
+    largest = np.array([2**64 - 1, 0], dtype=np.uint64)
+    assert draws._fractions(largest).tolist() == [1.0 - 2.0**-53, 2.0**-54]

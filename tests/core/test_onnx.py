@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import cases
+import dropping
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -148,8 +149,27 @@ def test_every_architecture_is_translated_with_all_its_tensors() -> None:
     for network in networks:
         assert set(translate(network).weights.values()) == set(network.tensors)
     operations = {node.op for network in networks for node in network.nodes}
-    assert operations == set(OPERATIONS)
-    assert operations == set(reference.OPERATIONS) | {"batch_norm", "shared_linear"}
+    assert operations | {"dropout", "stochastic_depth"} == set(OPERATIONS)
+    named = {*reference.OPERATIONS, *reference.DROPPING, "batch_norm", "shared_linear"}
+    assert set(OPERATIONS) == named
+
+
+@pytest.mark.parametrize("name", ["cnn", "vgg11_bn", "resnet18", "vit", "bert", "causal gpt2"])
+def test_what_drops_in_training_is_nothing_in_a_file(name: str, tmp_path: Path) -> None:
+    """The file of a network without it, which has the same tensors, to the byte."""
+    network = dropping.NETWORKS[name]
+    off = dict.fromkeys(("dropout", "attention_dropout", "stochastic_depth"), 0.0)
+    parameters = {key: off.get(key, value) for key, value in network.parameters.items()}
+    plain = build(network.architecture, parameters, network.input_shape, network.classes,
+                  network.objective)  # fmt: skip
+    assert network.noisy
+    assert not plain.noisy
+    tensors = cases.tensors(network)
+    graphs = []
+    for number, written in enumerate((network, plain)):
+        path = write(written, tensors, tmp_path / f"{number}.onnx")
+        graphs.append(onnx.load(path).graph.SerializeToString(deterministic=True))
+    assert graphs[0] == graphs[1]
 
 
 def _dimensions(value: onnx.ValueInfoProto) -> tuple[str, int, tuple[str | int, ...]]:

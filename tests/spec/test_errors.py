@@ -50,6 +50,11 @@ def test_all_problems_are_listed_at_once() -> None:
         ({"data": 3}, "data = 3: allowed: a table with the keys source, path, label, classes"),
         ({"data": {"source": "digit"}}, "Did you mean 'digits'?"),
         ({"data": {"source": "npz"}}, "data: source = 'npz' needs a path"),
+        (
+            {"data": {"image": {"unreadable": "skip"}}},
+            "data: image.unreadable = 'skip' leaves out files of source = 'image_folder'; source = "
+            "'digits' has no files",
+        ),
         ({"data": {"image": {"size": [1]}}}, "data.image.size = [1]: allowed: a list of 2: a "),
         ({"data": {"image": {"size": [0, 1]}}}, "data.image.size[0] = 0: allowed: a whole number"),
         (
@@ -81,6 +86,12 @@ def test_all_problems_are_listed_at_once() -> None:
         ),
         ({"model": "resnet19"}, "model.architecture = 'resnet19': allowed: 'mlp', 'cnn', 'resn"),
         ({"model": None}, "model = null: allowed: 'mlp', 'cnn', "),
+        ({"model": {"dropout": 1}}, "model.dropout = 1: allowed: a number from 0 to 0.999"),
+        (
+            {"dropout_masks": "native"},
+            "dropout_masks = 'native' drops other values on every backend, which numerics = "
+            "'strict' excludes; set numerics = 'fast'",
+        ),
         ({"model": {"channels": ["a"]}}, "model.channels[0] = 'a': allowed: a whole number from"),
         ({"model": {"hidden": 3.0}}, "model.hidden = 3.0: allowed: a whole number from 0 to 65536"),
         ({"finetune": 3}, "finetune = 3: allowed: a table with the keys objective, epochs, "),

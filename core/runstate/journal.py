@@ -1,0 +1,140 @@
+"""The trainings that have ended: told again instead of done again when a run goes on.
+
+Steps ask for trainings in an order that follows from the spec and from the outcomes before. So the
+journal is a list, and the next training that is asked for must be the next one in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from paribus.errors import NonFiniteLoss, RunError, RunFolderError
+from paribus.metrics import Evaluation
+from paribus.runstate.records import Finished, Identity, Judged, evaluation
+from paribus.stepping import AfterEpoch, silent
+
+
+class Journal:
+    """Finished trainings in their order; those that an earlier leg left are recalled first.
+
+    Attributes:
+        entries: all of them.
+    """
+
+    def __init__(self, entries: Sequence[Finished] = ()) -> None:
+        self.entries = list(entries)
+        self._recalled = 0
+        self._earlier = len(self.entries)
+
+    def recall(self, identity: Identity) -> Finished | None:
+        """Return the outcome of a training that an earlier leg finished, or None.
+
+        Raises:
+            RunError: the earlier leg finished another training here.
+        """
+        if self._recalled == self._earlier:
+            return None
+        found = self.entries[self._recalled]
+        require_same(found.identity, identity)
+        self._recalled += 1
+        return found
+
+    def add(self, entry: Finished) -> None:
+        """Add a training that has ended now."""
+        self.entries.append(entry)
+
+
+class Listener:
+    """An ``after_epoch`` that remembers whether it raised; nobody may listen at all."""
+
+    def __init__(self, inner: AfterEpoch) -> None:
+        self._inner = inner
+        self.listens = inner is not silent
+        self.raised = False
+
+    def __call__(self, epoch: int, validation: Evaluation | None) -> bool:
+        """Tell the inner one."""
+        try:
+            return self._inner(epoch, validation)
+        except Exception:
+            self.raised = True
+            raise
+
+
+def require_same(then: Identity, now: Identity) -> None:
+    """Require that two trainings are the same one.
+
+    Raises:
+        RunError: they differ; it says in what.
+    """
+    if then == now:
+        return
+    if then.labels != now.labels:
+        differs = f"the run's next training was {then.title!r}"
+    else:
+        parts = [name for name, value in then.depends.items() if now.depends.get(name) != value]
+        differs = f"its {', '.join(parts) or 'dependencies'} changed"
+    raise RunError(
+        f"{now.title}: cannot go on, because {differs}. Use the versions of paribus and its "
+        "packages, and the files, that the run began with (result.json has the versions), or run "
+        "it anew with --overwrite"
+    )
+
+
+def require_metrics(
+    identity: Identity, metrics: Sequence[str], judged: Sequence[Judged | None]
+) -> None:
+    """Require that what a checkpoint says of evaluations has every metric that is asked for.
+
+    Raises:
+        RunFolderError: one is missing.
+    """
+    wanted = {name for name in metrics if name != "loss"}
+    missing = sorted(
+        {name for one in judged if one is not None for name in wanted - set(one.scores)}
+    )
+    if missing:
+        raise RunFolderError(
+            f"{identity.title}: the checkpoint lacks {', '.join(missing)} of an epoch; run it anew "
+            "with --overwrite"
+        )
+
+
+def tell_again(found: Finished, after_epoch: AfterEpoch) -> None:
+    """Report a finished training's epochs again, and raise what ended it.
+
+    Raises:
+        NonFiniteLoss: the training diverged.
+        RunError: whoever listens decided otherwise than before.
+        Exception: what ``after_epoch`` raises where it ended the training.
+    """
+    report(found.identity, found.validations, after_epoch, raises=found.how == "cut")
+    if found.how == "diverged":
+        raise NonFiniteLoss(found.error or f"{found.identity.title}: diverged")
+    if found.how == "cut":
+        raise _otherwise(found.identity)
+
+
+def report(
+    identity: Identity,
+    validations: Sequence[Judged | None],
+    after_epoch: AfterEpoch,
+    *,
+    raises: bool,
+) -> None:
+    """Report epochs to ``after_epoch``, which may raise only at the last one, if ``raises``."""
+    for epoch, validation in enumerate(validations, start=1):
+        try:
+            after_epoch(epoch, evaluation(validation))
+        except Exception as error:
+            if raises and epoch == len(validations):
+                raise
+            raise _otherwise(identity) from error
+
+
+def _otherwise(identity: Identity) -> RunError:
+    return RunError(
+        f"{identity.title}: cannot go on, because the pruner decides otherwise than it did; use "
+        "the version of optuna that the run began with (result.json has it), or run it anew with "
+        "--overwrite"
+    )

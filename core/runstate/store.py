@@ -1,0 +1,241 @@
+"""Checkpoints on the disk: written so that no moment leaves half of one, read with distrust."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import Field, ValidationError
+
+from paribus import durable, weights
+from paribus.adapter import Array
+from paribus.checkpoints.fields import parse
+from paribus.checkpoints.tensorfile import TensorFile
+from paribus.errors import WeightsError
+from paribus.runstate.records import Count, Hash, Record, State
+
+CHECKPOINTS, MODELS = "checkpoints", "models"
+MANIFEST, STATE, TENSORS = "manifest.json", "state.json", "tensors.safetensors"
+KEPT = 2
+LARGEST_MANIFEST, LARGEST_STATE = 1 << 16, 1 << 28
+
+_NUMBER = re.compile(r"[0-9]{6,12}")
+_OURS = re.compile(r"[0-9]{6,12}(\.partial)?")
+_MODEL = re.compile(r"[0-9a-f]{64}(\.safetensors)?(\.partial)*")
+
+
+class _File(Record):
+    size: Count
+    sha256: Hash
+
+
+class _Manifest(Record):
+    format: int
+    files: dict[str, _File] = Field(max_length=2)
+
+
+class Damaged(Exception):
+    """A checkpoint that cannot be used; the message names the file and says why."""
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint whose every file is as it was written."""
+
+    number: int
+    path: Path
+    state: State
+
+
+class Store:
+    """The checkpoints of the run in ``folder``.
+
+    Raises (what writes):
+        OSError: the disk is full, or the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / CHECKPOINTS
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of all checkpoints that have their name, whatever is in them; ascending."""
+        return sorted(int(path.name) for path in self._entries() if _NUMBER.fullmatch(path.name))
+
+    @property
+    def held(self) -> bool:
+        """Whether there is anything of ours."""
+        return any(_OURS.fullmatch(path.name) for path in self._entries()) or any(self._models())
+
+    def write(self, state: State, tensors: Mapping[str, Array]) -> None:
+        """Write a checkpoint, and let go of those before the last two."""
+        if self.path.is_symlink():
+            raise OSError(f"{self.path} is a link; checkpoints stay in the run's own folder")
+        number = max(self.numbers, default=0) + 1
+        final = self.path / f"{number:06}"
+        staged = self.path / f"{number:06}.partial"
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir(parents=True)
+        if tensors:
+            weights.save(staged / TENSORS, tensors, {})
+        durable.write(staged / STATE, _json(state.model_dump(mode="json")))
+        files = {path.name: _File(size=path.stat().st_size, sha256=digest(path)).model_dump()
+                 for path in sorted(staged.iterdir())}  # fmt: skip
+        durable.write(staged / MANIFEST, _json({"format": 1, "files": files}))
+        durable.replace(staged, final)
+        for old in self.numbers[:-KEPT]:
+            self._remove(old)
+
+    def save_model(self, tensors: Mapping[str, Array]) -> str:
+        """Write a finished model under its hash, which is returned."""
+        folder = self.path / MODELS
+        folder.mkdir(parents=True, exist_ok=True)
+        staged = folder / f"{weights.fingerprint(tensors)}.partial"
+        weights.save(staged, tensors, {})
+        name = digest(staged)
+        durable.replace(staged, folder / f"{name}.safetensors")
+        return name
+
+    def model(self, name: str) -> TensorFile:
+        """Open a finished model.
+
+        Raises:
+            WeightsError: it is not as it was written.
+        """
+        return TensorFile(self.path / MODELS / f"{name}.safetensors")
+
+    def read(self, number: int) -> Checkpoint:
+        """Read a checkpoint and every file that it needs.
+
+        Raises:
+            Damaged: a file is missing, cut off, altered, or not what it should be.
+        """
+        path = self.path / f"{number:06}"
+        text = _bounded(path / MANIFEST, LARGEST_MANIFEST).decode("utf-8", "replace")
+        manifest = _record(_Manifest, text, path / MANIFEST)
+        if _json(manifest.model_dump(mode="json")) != text or manifest.format != 1:
+            raise Damaged(f"{path / MANIFEST} is not as it was written")
+        if STATE not in manifest.files or not set(manifest.files) <= {STATE, TENSORS}:
+            raise Damaged(f"{path / MANIFEST} names other files than a checkpoint has")
+        for name, stated in manifest.files.items():
+            _require(path / name, stated.sha256, stated.size)
+        raw = _bounded(path / STATE, LARGEST_STATE)
+        state = _record(State, raw.decode("utf-8", "replace"), path / STATE)
+        if (state.training is not None) != (TENSORS in manifest.files):
+            raise Damaged(f"{path / STATE} and the files beside it do not belong together")
+        for one in state.finished:
+            if one.model is not None:
+                _require(self.path / MODELS / f"{one.model}.safetensors", one.model)
+        return Checkpoint(number, path, state)
+
+    def take(self, checkpoint: Checkpoint) -> None:
+        """Copy another run's checkpoint, and the models that it needs, into this store."""
+        (self.path / MODELS).mkdir(parents=True, exist_ok=True)
+        for one in checkpoint.state.finished:
+            if one.model is not None:
+                name = f"{one.model}.safetensors"
+                _copy(checkpoint.path.parent / MODELS / name, self.path / MODELS / name)
+        staged = self.path / f"{checkpoint.number:06}.partial"
+        staged.mkdir()
+        for name in (TENSORS, STATE, MANIFEST):
+            if (checkpoint.path / name).exists():
+                _copy(checkpoint.path / name, staged / name)
+        durable.replace(staged, self.path / f"{checkpoint.number:06}")
+
+    def forget_after(self, number: int) -> None:
+        """Remove checkpoints that are newer than the one that the run goes on from."""
+        for later in self.numbers:
+            if later > number:
+                self._remove(later)
+
+    def clear(self) -> None:
+        """Remove everything of ours; other people's files stay."""
+        for path in list(self._entries()):
+            if _OURS.fullmatch(path.name):
+                shutil.rmtree(path)
+        for path in list(self._models()):
+            path.unlink()
+        for folder in (self.path / MODELS, self.path):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def _remove(self, number: int) -> None:
+        """Take the name away first: what is half removed must not look like a checkpoint."""
+        path = self.path / f"{number:06}"
+        gone = path.with_name(f"{path.name}.partial")
+        shutil.rmtree(gone, ignore_errors=True)
+        path.rename(gone)
+        shutil.rmtree(gone)
+
+    def _entries(self) -> Iterator[Path]:
+        if self.path.is_dir() and not self.path.is_symlink():
+            yield from (p for p in self.path.iterdir() if p.is_dir() and not p.is_symlink())
+
+    def _models(self) -> Iterator[Path]:
+        folder = self.path / MODELS
+        if folder.is_dir() and not folder.is_symlink() and not self.path.is_symlink():
+            yield from (path for path in folder.iterdir() if _MODEL.fullmatch(path.name))
+
+
+def digest(path: Path, size: int | None = None) -> str:
+    """Return the SHA-256 of a file, or of its first ``size`` bytes, in hexadecimal."""
+    found = sha256()
+    with path.open("rb") as stream:
+        while piece := stream.read(durable.PIECE if size is None else min(size, durable.PIECE)):
+            found.update(piece)
+            size = None if size is None else size - len(piece)
+    return found.hexdigest()
+
+
+def _json(value: Any) -> str:
+    """Return the one text of a value: a byte that differs is another value, or none."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def _record(kind: type[Any], text: str, file: Path) -> Any:
+    try:
+        return kind.model_validate_json(json.dumps(parse(text, file)))
+    except (WeightsError, ValidationError) as error:
+        said = error.errors()[0] if isinstance(error, ValidationError) else None
+        where = "" if said is None else f": {'.'.join(map(str, said['loc']))}: {said['msg']}"
+        raise Damaged(f"{file} is not what it should be{where}" if said else str(error)) from error
+
+
+def _bounded(file: Path, most: int) -> bytes:
+    _require_plain(file)
+    try:
+        size = file.stat().st_size
+        if size > most:
+            raise Damaged(f"{file} has {size:,} bytes; allowed: up to {most:,}")
+        return file.read_bytes()
+    except OSError as error:
+        raise Damaged(f"{file} cannot be read: {error.strerror or error}") from error
+
+
+def _require(file: Path, expected: str, size: int | None = None) -> None:
+    _require_plain(file)
+    try:
+        found = file.stat().st_size
+        if size is not None and found != size:
+            raise Damaged(f"{file} has {found:,} bytes instead of {size:,}")
+        if digest(file) != expected:
+            raise Damaged(f"{file} is not as it was written: its SHA-256 differs")
+    except OSError as error:
+        raise Damaged(f"{file} cannot be read: {error.strerror or error}") from error
+
+
+def _require_plain(file: Path) -> None:
+    if file.is_symlink() or file.parent.is_symlink():
+        raise Damaged(f"{file} is a link; a checkpoint has files of its own")
+    if not file.is_file():
+        raise Damaged(f"{file} is missing")
+
+
+def _copy(source: Path, target: Path) -> None:
+    staged = target.with_name(f"{target.name}.partial")
+    shutil.copyfile(source, staged)
+    durable.replace(staged, target)

@@ -1,0 +1,54 @@
+"""What ``result.json`` says of a run as a whole: at its beginning, and however it ends."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from typing import Any
+
+from paribus.adapter import Backend
+from paribus.errors import ParibusError
+from paribus.runfolder import RunFolder
+from paribus.runstate.legs import described, versions
+from paribus.spec.sections import Spec
+
+
+def header(spec: Spec, backend: Backend) -> dict[str, Any]:
+    """Return what is known before a run begins."""
+    return {
+        "name": spec.name,
+        "status": "running",
+        "backend": backend.name,
+        "device": spec.device,
+        "precision": spec.precision,
+        "numerics": spec.numerics,
+        "seed": spec.seed,
+        "versions": versions(backend),
+        "machine": described(),
+        "steps": {},
+    }
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """Return how a run ended that an exception has ended."""
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return {"status": "interrupted"}
+    kind = type(error).__name__
+    return {"status": "failed", "error": {"kind": kind, "message": str(error)}}
+
+
+def tell(folder: RunFolder, result: dict[str, Any]) -> None:
+    """Write ``result.json`` at the end of a run.
+
+    Raises:
+        RunFolderError: it cannot be written, and no other error says that already.
+    """
+    # ru_maxrss is in KiB on Linux and in bytes on macOS.
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    try:
+        folder.write_result(result | {"peak_memory_bytes": peak})
+    except ParibusError:
+        # The run's own error is on its way to the user; a folder that has gone must not hide it.
+        if result["status"] == "complete":
+            raise
