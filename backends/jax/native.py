@@ -59,7 +59,8 @@ def save(network: Network, tensors: dict[str, Array], folder: Path) -> Path:
     ``jax.export.deserialize`` reads ``apply.jax``, whose ``call(params, x)`` needs nothing but JAX,
     on a CPU or on CUDA, for any number of examples and any length of texts; networks that know
     segments take them, as [n, tokens, 2]. It is a program of array operations and can do
-    nothing else. Returns the path of the parameters.
+    nothing else. What was trained in float64 needs JAX's ``enable_x64``. Returns the path of the
+    parameters.
     """
     folder.mkdir(parents=True, exist_ok=True)
     staged, function = folder / f"{FUNCTION}.partial", folder / FUNCTION

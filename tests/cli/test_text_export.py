@@ -47,8 +47,10 @@ for kind, trained in exports:
         names = [tensor.name for tensor in model.inputs]
         outputs = model({name: given[name].astype(np.int32) for name in names}).numpy()
     elif target == "jax":
+        import jax
         from jax import export
         from safetensors.numpy import load_file
+        jax.config.update("jax_enable_x64", True)  # the runs are in float64
         function = export.deserialize(bytearray((folder / "apply.jax").read_bytes()))
         x = np.where(given["attention_mask"] > 0, given["input_ids"], -1).astype(np.int32)
         if kind != "causal":
