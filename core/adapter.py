@@ -184,7 +184,8 @@ class Session(Closing):
     def gradients(self, handle: Any, plan: TrainPlan) -> tuple[float, dict[str, Array]]:
         """Return loss and gradients of the plan's first step, and change nothing.
 
-        In training mode, before clipping and weight decay; by canonical name, trainable only.
+        In training mode, before clipping and weight decay; by canonical name, trainable only. The
+        plan's scalars are not read: they may be another rule's.
         Statistics keep their values. For verification, not for speed.
         """
 

@@ -97,7 +97,7 @@ class Reading(NamedTuple):
 
 
 def steps_of(plan: TrainPlan, names: tuple[str, ...], dtype: np.dtype[Any], images: bool) -> Step:
-    """Return a plan's arrays, with the leading axis K; ``names`` are those of its scalars."""
+    """Return a plan's arrays, with the leading axis K; ``names`` are those of scalars to take."""
     # Rows are counted without the padding of the shards before.
     first = np.cumsum(plan.counts, axis=1) - plan.counts
     rows = Rows(

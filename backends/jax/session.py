@@ -100,7 +100,7 @@ class JaxSession(Session):
 
     def train_steps(self, handle: Handle, plan: TrainPlan) -> UnderWay:
         """Start K steps, in one call or in one a step."""
-        data, reading, steps = self._prepare(handle, plan)
+        data, reading, steps = self._prepare(handle, plan, self._steps.scalar_names())
         rows: list[Any] = []
         if self._looped:
             # As many places as a power of two: lengths of plans vary, and each costs a compilation.
@@ -120,7 +120,8 @@ class JaxSession(Session):
 
     def gradients(self, handle: Handle, plan: TrainPlan) -> tuple[float, dict[str, Array]]:
         """Return the first step's loss and gradients."""
-        data, reading, steps = self._prepare(handle, plan)
+        # A gradient is what an update reads, whatever else that reads.
+        data, reading, steps = self._prepare(handle, plan, ())
         total = self._total(data, jax.tree.map(lambda array: array[0], steps), reading)
         found = {name: np.array(total.gradients[name]) for name in self._task.trainable}
         return float(total.loss), found
@@ -225,7 +226,9 @@ class JaxSession(Session):
         statistics = {name: self._state.weights[name] for name in self._steps.moving()}
         return Total(self._numpy.type(0), gradients, statistics)
 
-    def _prepare(self, handle: Handle, plan: TrainPlan) -> tuple[Data, Reading, Step]:
+    def _prepare(
+        self, handle: Handle, plan: TrainPlan, scalars: tuple[str, ...]
+    ) -> tuple[Data, Reading, Step]:
         self._require_labels(handle)
         if self._pointwise and bool((plan.counts == 1).any()):
             raise Unsupported(
@@ -235,7 +238,7 @@ class JaxSession(Session):
             )
         network, images = self._network, handle.x.ndim == 4
         drawn = images and plan.augmentation is not None
-        steps = steps_of(plan, self._steps.scalar_names(), self._numpy, images)
+        steps = steps_of(plan, scalars, self._numpy, images)
         data = data_of(handle, plan.preprocess, network, self._numpy)
         reading = reading_of(handle, plan.preprocess, network, drawn=drawn, labelled=True)
         return data, reading._replace(padded=self._moments and not plan.full), steps

@@ -13,12 +13,14 @@ import cases
 import dropping
 import numpy as np
 import pytest
-from labs import Lab
+from labs import PROMISED, Lab
 
 from paribus import noise
 from paribus.architectures import Network, build
 
-FIRST, *OTHERS = ("torch", "tensorflow", "huggingface")
+FIRST, *OTHERS = PROMISED
+# Their own generator is no faster than the definition, so they keep to it.
+DEFINED = ("jax",)
 CLOSE = 1e-10
 # A row's outputs are as many as there are rows: each gradient shows one row's values.
 ROWS, WIDTH, DROPPED = 11, 37, 0.3
@@ -197,7 +199,7 @@ def test_fast_numerics_drop_the_same(lab: Lab, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["mlp", "resnet18", "vit", "bert"])
 def test_a_framework_s_own_generator_starts_from_the_keys(lab: Lab, name: str) -> None:
-    """Equal keys drop the same, others something else; neither is what the definition drops."""
+    """Equal keys drop the same, others something else; it may differ from the definition's."""
     network = dropping.NETWORKS[name]
     task = cases.task(network, native_noise=True)
     given = _plan(name)
@@ -213,5 +215,6 @@ def test_a_framework_s_own_generator_starts_from_the_keys(lab: Lab, name: str) -
     # Fast numerics need not repeat to the bit.
     assert again == pytest.approx(one, rel=1e-9)
     assert none == pytest.approx(whole, rel=1e-6)
-    apart = [one, two, none, expected]
+    assert (one == pytest.approx(expected, rel=1e-6)) == (lab.name in DEFINED)
+    apart = [one, two, none]
     assert all(abs(a - b) > 1e-6 for i, a in enumerate(apart) for b in apart[:i])
