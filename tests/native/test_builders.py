@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from labs import Lab
+from labs import Lab, Pool
 
-from paribus.errors import SpecError
+from paribus.errors import SpecError, Unsupported
 from paribus.native.builder import Builder
 
 INPUT = (1, 8, 8)
@@ -45,6 +45,12 @@ def build():
     return Tiny(Config())
 """,
 }
+
+
+@pytest.fixture(params=sorted(GOOD))
+def lab(request: pytest.FixtureRequest, pool: Pool) -> Lab:
+    """Of the backends that look at models of one's own."""
+    return Lab(pool, request.param)
 
 
 @pytest.fixture
@@ -147,3 +153,8 @@ def test_what_only_keras_own_loop_would_do_is_refused(tmp_path: Path, pool: obje
         (tmp_path / "mine.py").write_text(GOOD["tensorflow"].replace("Dense(3)", change))
         with pytest.raises(SpecError, match=words):
             lab.backend.inspect(Builder("mine:build", str(tmp_path)), INPUT, 0)
+
+
+def test_a_backend_that_takes_no_models_says_so(pool: Pool, tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match="'jax'"):
+        Lab(pool, "jax").backend.inspect(Builder("mine:build", str(tmp_path)), INPUT, 0)
