@@ -45,7 +45,7 @@ class Model:
             those of the node's own name are left out.
         lend: makes an attention module compute with a function (see ``noise.Lend``).
         own: whether it is the user's own code, with values, of which nothing else is known.
-        restart: called when new weights come, which begin a training anew.
+        seed: begins the stream of random numbers that the user's own code draws in training.
     """
 
     module: nn.Module
@@ -56,7 +56,7 @@ class Model:
     dropped: Mapping[str, str] = field(default_factory=dict)
     lend: Lend = lend
     own: bool = False
-    restart: Callable[[], None] = lambda: None
+    seed: Callable[[int], None] = lambda number: None
 
 
 class GraphModule(nn.Module):

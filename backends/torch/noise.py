@@ -88,7 +88,8 @@ class Noise:
         self._lend = model.lend
         self._undo: list[Callable[[], None]] = []
         self.held: list[nn.Module] = []
-        if not network.noisy:
+        self._seed = model.seed if model.own else None
+        if not network.noisy or model.own:
             return
         for name in network.noisy:
             node = network.node[name]
@@ -108,14 +109,19 @@ class Noise:
             yield
             return
         self._keys, self._first = dict(zip(self._noisy, keys.tolist(), strict=True)), first
+        one, two = self._keys[self._noisy[0]]
+        number = (one % WORD * WORD + two % WORD + first) % 2**63
         try:
+            if self._seed is not None:
+                self._seed(number)
+                yield
+                return
             if not self._native:
                 yield
                 return
             # The generators are the process's: they are put back as they were.
             with torch.random.fork_rng(self._cuda):
-                one, two = self._keys[self._noisy[0]]
-                torch.manual_seed((one % WORD * WORD + two % WORD + first) % 2**63)
+                torch.manual_seed(number)
                 yield
         finally:
             self._keys = {}
