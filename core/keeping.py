@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paribus.adapter import Session
+from paribus.learner import Learner
 from paribus.position import Position
 
 
@@ -25,7 +25,7 @@ class Keeping:
         """Return whether the state is to be kept before another step is sent."""
         return False
 
-    def save(self, session: Session, at: Position) -> None:
+    def save(self, session: Learner, at: Position) -> None:
         """Keep the state; no step is under way. It may end the training by an exception."""
 
     def advance(self, steps: int) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from paribus.adapter import Array, Session
+from paribus.adapter import Array
 from paribus.errors import NonFiniteLoss, RunFolderError
 from paribus.keeping import Keeping, Stopped
+from paribus.learner import Learner
 from paribus.loop import Trained, train
 from paribus.position import Position
 from paribus.runfolder import RunFolder
@@ -168,7 +169,7 @@ class Keeper(Keeping):
         """See ``Keeping``."""
         self.steps += steps
 
-    def save(self, session: Session, at: Position) -> None:
+    def save(self, session: Learner, at: Position) -> None:
         """Write a checkpoint of the run in the middle of a training.
 
         Raises:

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from paribus import weights
-from paribus.adapter import Array, Session
+from paribus.adapter import Array
 from paribus.checkpoints.tensorfile import DTYPES, TensorFile
 from paribus.errors import WeightsError
+from paribus.learner import Learner
 from paribus.position import Position
 from paribus.runstate.records import Place
 from paribus.runstate.store import TENSORS
@@ -25,7 +26,7 @@ WEIGHTS, SLOTS, KEPT = "weights/", "slots/", "kept/"
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def of_training(session: Session, at: Position) -> dict[str, Array]:
+def of_training(session: Learner, at: Position) -> dict[str, Array]:
     """Return copies of the tensors of a training under way, by their names in the file."""
     found = {WEIGHTS + name: array for name, array in session.export_weights().items()}
     for slot, arrays in session.export_optimizer().items():
