@@ -68,6 +68,11 @@ class Supply:
         self._x, self._y = x, y
         self._handle = None if isinstance(x, Streamed) else holder.put(x, y)
 
+    @property
+    def handle(self) -> Any:
+        """The handle of all examples; None of streamed ones."""
+        return self._handle
+
     def steps(self, rows: int) -> int | None:
         """Return how many steps of ``rows`` rows a plan may have; None for any number."""
         return self._batches(rows) if self.streamed else None

@@ -145,7 +145,7 @@ class Steps:
                         under_way = None
                     at.train_seconds += lap.seconds()
                     self.take_time()
-                    work.keeping.save(session, at)
+                    work.keeping.save()
                     lap = _Lap(work)
                 upcoming = None
                 if fed is not None:
@@ -159,6 +159,10 @@ class Steps:
                 if under_way is not None and not work.pace.ahead:
                     yield from self._collect(*under_way)
                     under_way = None
+                    # The state may be kept now, and whoever keeps it does not know this loop.
+                    at.train_seconds += lap.seconds()
+                    self.take_time()
+                    lap = _Lap(work)
                 if fed is None:
                     break
         at.train_seconds += lap.seconds()
