@@ -28,6 +28,8 @@ from paribus.spec.training import GradientDescent, Recipe
 
 # Batches that are sorted by length at a time: enough for little padding, and still well mixed.
 SORTED_BATCHES = 50
+# Steps whose scalars are computed in one go: a plan of few steps costs as much as one of many.
+SCALARS = 512
 
 
 class Shared:
@@ -172,6 +174,21 @@ class Schedule:
 
     def scalars(self, first: int, count: int) -> dict[str, Floats]:
         """Return every per-step scalar of ``count`` steps from step ``first``; float64 [count]."""
+        block, start = divmod(first, SCALARS)
+        if start + count > SCALARS:
+            return self._scalars(first, count)
+        if block not in self._known:
+            self._known.clear()
+            length = min(SCALARS, self.total_steps - block * SCALARS)
+            self._known[block] = self._scalars(block * SCALARS, length)
+        return {name: a[start : start + count] for name, a in self._known[block].items()}
+
+    @cached_property
+    def _known(self) -> dict[int, dict[str, Floats]]:
+        """The scalars of the steps around those that were asked for last."""
+        return {}
+
+    def _scalars(self, first: int, count: int) -> dict[str, Floats]:
         recipe, optimizer = self.recipe, self.recipe.optimizer
         rates = learning_rates(
             recipe.schedule,

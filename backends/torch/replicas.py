@@ -192,31 +192,38 @@ class TorchReplicas(Replicas):
                 part.gradient.mul_(factor.clamp_(max=1.0))
             stacked.update(part, {name: own_scalars[name] for name in self._scalars})
         sums = losses.cpu().numpy().astype(np.float64)
-        lengths = norms.cpu().numpy().astype(np.float64)
+        lengths = norms.cpu().numpy().astype(np.float64) if task.norms else None
         weighted = (sums * np.stack([plan.weights for plan in plans], axis=2)).sum(axis=(1, 3))
         return {
-            row: StepResults(weighted[:, i].copy(), lengths[:, i, 0].copy() if task.norms else None)
+            row: StepResults(
+                weighted[:, i].copy(), None if lengths is None else lengths[:, i, 0].copy()
+            )
             for i, row in enumerate(part.rows)
         }
 
     def _losses(self, outputs: Tensor, labels: Tensor, row_weights: Tensor, out: Tensor) -> Tensor:
         """Write the rows' losses to ``out`` [r, b]; return the weighted sum's derivative."""
-        w = row_weights.unsqueeze(-1)
         classes = outputs.shape[-1]
         if self._network.objective == "regression":
             apart = outputs - labels
             torch.mean(apart.square(), dim=-1, out=out)
-            return apart.mul_(w * (2.0 / classes))
+            return apart.mul_(row_weights.unsqueeze(-1) * (2.0 / classes))
         smoothing = self._task.label_smoothing
-        logs = outputs.log_softmax(-1)
-        own = labels.expand(len(outputs), -1).unsqueeze(-1)
-        torch.neg(logs.gather(-1, own).squeeze(-1), out=out)
-        by = logs.exp()
+        # Classes before rows: sums over the last, short axis take ten times as long.
+        shifted = outputs.transpose(1, 2).contiguous()
+        shifted -= shifted.amax(1, keepdim=True)
+        by = shifted.exp()
+        total = by.sum(1, keepdim=True)
+        own = labels.expand(len(outputs), -1).unsqueeze(1)
+        logs = total.log()
+        torch.sub(logs, shifted.gather(1, own), out=out.unsqueeze(1))
+        by /= total
         if smoothing:
-            out.mul_(1.0 - smoothing).sub_(logs.sum(-1), alpha=smoothing / classes)
+            every = (logs * classes).sub_(shifted.sum(1, keepdim=True)).squeeze(1)
+            out.mul_(1.0 - smoothing).add_(every, alpha=smoothing / classes)
             by -= smoothing / classes
-        by.scatter_add_(-1, own, by.new_full((), smoothing - 1.0).expand(own.shape))
-        return by.mul_(w)
+        by.scatter_add_(1, own, by.new_full((), smoothing - 1.0).expand(own.shape))
+        return by.mul_(row_weights.unsqueeze(1)).transpose(1, 2)
 
     def _stack(self, arrays: Sequence[Array]) -> Array:
         """Return weights [K, S, r, b]; one replica's where all share them."""

@@ -88,15 +88,12 @@ class Stacked:
         return found
 
     def part(self, rows: Sequence[int]) -> Part:
-        """Return the rows of some replicas, in ascending order: views where they are neighbours."""
-        first, last = rows[0], rows[-1] + 1
+        """Return the rows of some replicas, ascending: views where they are evenly spaced."""
         buffers = (self._weights, *self.slots.values())
-        if last - first == len(rows):
-            found = [buffer[first:last] for buffer in buffers]
-        else:
-            found = [buffer[list(rows)] for buffer in buffers]
-        gradient = torch.zeros_like(found[0])
-        return Part(found[0], gradient, tuple(found[1:]), rows, last - first != len(rows))
+        cut = evenly(rows)
+        found = [buffer[list(rows) if cut is None else cut] for buffer in buffers]
+        gradient = found[0].new_zeros(found[0].shape)
+        return Part(found[0], gradient, tuple(found[1:]), rows, cut is None)
 
     def put_back(self, part: Part) -> None:
         """Write copies of rows back where they came from."""
@@ -124,3 +121,11 @@ class Stacked:
                 w.copy_(new)
                 for slot, value in zip(slots, state, strict=True):
                     slot.copy_(value)
+
+
+def evenly(rows: Sequence[int]) -> slice | None:
+    """Return ascending numbers as a slice; None where they are not evenly spaced."""
+    step = rows[1] - rows[0] if len(rows) > 1 else 1
+    if list(rows) != list(range(rows[0], rows[-1] + 1, step)):
+        return None
+    return slice(rows[0], rows[-1] + 1, step)

@@ -58,7 +58,8 @@ class Rows:
         self._alone = all(plan.indices is first.indices for plan in plans)
         augmented = getattr(first, "augmentation", None) is not None
         self._inputs = None if augmented else _ready(store, first, objective, dtype)
-        self._batches = Batches(store.examples, first, objective, dtype, channels_last=False)
+        if self._inputs is None:
+            self._batches = Batches(store.examples, first, objective, dtype, channels_last=False)
         device = store.examples.x.device
         stacked = [first.indices] if self._alone else [plan.indices for plan in plans]
         # [K, S, r, b] and [M, r, b]: what one step reads lies together.
