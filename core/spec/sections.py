@@ -46,6 +46,11 @@ class Spec(Section):
         description="What is dropped: portable: the same on every backend; native: as the "
         "framework's own generator says, with numerics = fast.",
     )
+    batched_trainings: bool = Field(
+        default=True,
+        description="Make the small trainings of select and optimize together where they have the "
+        "same shape; false: one after another.",
+    )
     steps: list[StepName] = Field(
         min_length=1, description="What runs, in order; by default the sections that are given."
     )

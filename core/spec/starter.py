@@ -27,6 +27,7 @@ precision = "float32"      # float32, float64, bfloat16 (mixed)
 numerics = "strict"        # strict: bit-identical repeats; fast: fastest within stated tolerance
 dropout_masks = "portable" # portable: the same on every backend; native: the framework's own
                            # generator, with numerics = "fast"
+batched_trainings = true   # make small trainings of select and optimize together; false: in turn
 steps = ["pretrain", "select", "optimize", "finetune"]   # what runs, in this order
 # checkpoint = "folder"    # published: its sizes, tokenizer, preprocessing and weights
 evaluate_test = true       # touch the test set, once, after the last step

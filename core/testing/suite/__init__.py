@@ -11,6 +11,7 @@
     state        weights and optimizer state in and out, stopping and going on
     evaluation   sums, predictions, and that looking changes nothing
     activations  what nodes compute, where it can be observed
+    replicas     many trainings as one computation, where that is claimed
     sessions     repeats, chunks, independence, closing, what crosses
 """
 
@@ -25,12 +26,14 @@ from paribus.testing.suite import (
     fixtures,
     golden,
     precision,
+    replicas,
     sessions,
     state,
 )
 
 _CHECKS = (
-    descriptor, golden, arithmetic, dropout, precision, state, evaluation, activations, sessions,
+    descriptor, golden, arithmetic, dropout, precision, state, evaluation, activations, replicas,
+    sessions,
 )  # fmt: skip
 
 __all__ = ["backend", "bench", "conformance", "device", "known_failures"]
