@@ -83,12 +83,16 @@ class Capabilities:
         rules: update rules.
         precisions: of ``Precision``.
         device_types: of ``cpu``, ``cuda``, ``mps``.
+        parts: whether a part of a network (``Network.part``) is executed node by node, as
+            ``paribus.architectures.parts`` says; without it frozen bodies are computed anew in
+            every epoch.
     """
 
     operations: frozenset[str]
     rules: frozenset[str]
     precisions: frozenset[str]
     device_types: frozenset[str]
+    parts: bool = False
 
 
 class Pending(Protocol):
@@ -177,7 +181,9 @@ class Session(Closing):
     def predict(self, handle: Any, plan: EvalPlan) -> Array:
         """Return the real rows' outputs, float [rows, C], in evaluation mode.
 
-        Of language models: [rows, M, C] at the plan's ``targets``, or [rows, T, C] without.
+        Of language models: [rows, M, C] at the plan's ``targets``, or [rows, T, C] without. Of
+        the body of a network that was cut: its last node's output as ``put`` takes examples,
+        images [rows, H, W, C].
         """
 
     @abstractmethod

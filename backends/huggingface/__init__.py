@@ -26,7 +26,9 @@ class HuggingFaceBackend(TorchBackend):
     install = "pip install 'paribus[huggingface]'"
 
     def model(self, network: Network) -> Model:
-        """Return the ``PreTrainedModel`` of ``network``."""
+        """Return the ``PreTrainedModel`` of ``network``; of a part of one, its nodes."""
+        if network.part:
+            return super().model(network)
         from paribus.backends.huggingface.models import build
 
         return build(network)

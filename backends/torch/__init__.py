@@ -43,6 +43,7 @@ class TorchBackend(Backend):
         rules=frozenset(RULES),
         precisions=frozenset(("float32", "float64", "bfloat16")),
         device_types=frozenset(("cpu", "cuda", "mps")),
+        parts=True,
     )  # fmt: skip
     reads = frozenset((".pth", ".pt", ".bin"))
 

@@ -18,6 +18,7 @@ from paribus.architectures.cnn import CNN
 from paribus.errors import SpecError
 from paribus.measures import validate
 from paribus.spec.base import Section
+from paribus.spec.caching import Cache
 from paribus.spec.data import TEXTS, Data
 from paribus.spec.native import Native
 from paribus.spec.resuming import Checkpoints
@@ -214,6 +215,7 @@ class Spec(Section):
         description="A published checkpoint: its sizes, tokenizer, preprocessing and weights.",
     )
     checkpoints: Checkpoints = Checkpoints()
+    cache: Cache = Cache()
     data: Data = Data()
     model: ModelSection = CNN()
     native: Native | None = Field(

@@ -13,6 +13,7 @@ from paribus.adapter import Task
 from paribus.architectures import Network
 from paribus.batches import Schedule
 from paribus.data import Dataset
+from paribus.features.opening import Work, opened
 from paribus.judging import Judge
 from paribus.loop import Trained
 from paribus.native.network import NATIVE
@@ -114,12 +115,14 @@ def fit(
     shapes = weights.shapes(network) if lasting else None
     trained = experiment.keeper.recall(identity, after_epoch, judge.metrics, shapes)
     if trained is None:
-        session = experiment.machine.session(network, task)
-        session.import_weights(initial.tensors)
+        rows = experiment.examples.development(view)
+        session, feed = opened(
+            experiment, Work(network, task, dataset, rows, schedule, initial.tensors)
+        )
         work = Training(
             session,
             schedule,
-            experiment.machine.feed(session, dataset),
+            feed,
             validation_rows,
             judge,
             labels,
