@@ -27,11 +27,13 @@ class HuggingFaceBackend(TorchBackend):
 
     def model(self, network: Network) -> Model:
         """Return the ``PreTrainedModel`` of ``network``; of a part of one, its nodes."""
-        if network.part:
-            return super().model(network)
-        from paribus.backends.huggingface.models import build
+        if not network.part:
+            from paribus.backends.huggingface.models import build
 
-        return build(network)
+            return build(network)
+        from paribus.backends.huggingface.models import build_part
+
+        return build_part(network) or super().model(network)
 
     def own_kind(self) -> type[Module]:
         """Return ``PreTrainedModel``."""
