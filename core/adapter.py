@@ -88,6 +88,9 @@ class Capabilities:
         device_types: of ``cpu``, ``cuda``, ``mps``.
         replicated: operations of which ``open_replicas`` takes networks, on a CPU in ``float32``
             and ``float64``; a network that has them alone, one after the other.
+        parts: whether a part of a network (``Network.part``) is executed node by node, as
+            ``paribus.architectures.parts`` says; without it frozen bodies are computed anew in
+            every epoch.
     """
 
     operations: frozenset[str]
@@ -95,6 +98,7 @@ class Capabilities:
     precisions: frozenset[str]
     device_types: frozenset[str]
     replicated: frozenset[str] = frozenset()
+    parts: bool = False
 
 
 class Pending(Protocol):
@@ -183,7 +187,9 @@ class Session(Closing):
     def predict(self, handle: Any, plan: EvalPlan) -> Array:
         """Return the real rows' outputs, float [rows, C], in evaluation mode.
 
-        Of language models: [rows, M, C] at the plan's ``targets``, or [rows, T, C] without.
+        Of language models: [rows, M, C] at the plan's ``targets``, or [rows, T, C] without. Of
+        the body of a network that was cut: its last node's output as ``put`` takes examples,
+        images [rows, H, W, C].
         """
 
     @abstractmethod

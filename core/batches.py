@@ -137,7 +137,7 @@ class Schedule:
         )
         if self.recipe.group_by_length and self.inputs.lengths is not None:
             order = self._grouped(order, epoch)
-        return Epoch(self, epoch, order, self.inputs.augment(epoch, count))
+        return Epoch(self, epoch, order, self.inputs.augment(epoch, order))
 
     def _grouped(self, order: Integers, epoch: int) -> Integers:
         """Sort stretches of an order by length, and put their batches back into a drawn order."""

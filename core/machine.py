@@ -106,10 +106,14 @@ class Machine(Closing):
         """Return the dataset's way to the session; in memory it is put there at the first call."""
         if isinstance(dataset.x, Streamed):
             return Feed(session, dataset.x, dataset.y)
-        entry = next(entry for entry in self._open.values() if entry.session is session)
-        if dataset.fingerprint not in entry.feeds:
-            entry.feeds[dataset.fingerprint] = Feed(session, dataset.x, dataset.y)
-        return entry.feeds[dataset.fingerprint]
+        feeds = self.feeds(session)
+        if dataset.fingerprint not in feeds:
+            feeds[dataset.fingerprint] = Feed(session, dataset.x, dataset.y)
+        return feeds[dataset.fingerprint]
+
+    def feeds(self, session: Session) -> dict[str, Feed]:
+        """Return what is on its way to a session that is open, by a name; it may be added to."""
+        return next(entry for entry in self._open.values() if entry.session is session).feeds
 
     def close(self) -> None:
         """Close every session."""
@@ -145,4 +149,4 @@ class _Shared:
 
 def _key(network: Network, task: Task) -> str:
     return repr((network.architecture, network.parameters, network.input_shape, network.classes,
-                 network.objective, task))  # fmt: skip
+                 network.objective, network.part, task))  # fmt: skip

@@ -45,6 +45,7 @@ class TorchBackend(Backend):
         precisions=frozenset(("float32", "float64", "bfloat16")),
         device_types=frozenset(("cpu", "cuda", "mps")),
         replicated=frozenset(("linear", "relu", "tanh", "dropout", "flatten")),
+        parts=True,
     )  # fmt: skip
     reads = frozenset((".pth", ".pt", ".bin"))
 

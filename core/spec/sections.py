@@ -17,6 +17,7 @@ from paribus.architectures.cnn import CNN
 from paribus.errors import SpecError
 from paribus.measures import validate
 from paribus.spec.base import Section
+from paribus.spec.caching import Cache
 from paribus.spec.choosing import VARIABLE, Candidate, Optimize, Range, Select
 from paribus.spec.data import TEXTS, Data
 from paribus.spec.native import Native
@@ -62,6 +63,7 @@ class Spec(Section):
         description="A published checkpoint: its sizes, tokenizer, preprocessing and weights.",
     )
     checkpoints: Checkpoints = Checkpoints()
+    cache: Cache = Cache()
     data: Data = Data()
     model: ModelSection = CNN()
     native: Native | None = Field(

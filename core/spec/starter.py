@@ -36,6 +36,11 @@ evaluate_test = true       # touch the test set, once, after the last step
 minutes = 5.0              # minutes between two; 0: not by the clock
 # steps = 1000             # optimizer steps between two
 
+[cache]                    # what frozen bodies compute, kept for every run that has the same
+enabled = true             # compute what is frozen once, instead of in every epoch
+# directory = "features"   # by default $PARIBUS_CACHE, else paribus/features in the cache folder
+limit = 10.0               # GiB; what was not used for longest goes first
+
 [data]
 source = "digits"          # digits (embedded), fashion_mnist, npz, image_folder; of texts: csv,
                            # jsonl, parquet, text, datasets (saved by Hugging Face datasets)
@@ -66,6 +71,7 @@ normalize = "unit"         # unit ([0, 1]), train, imagenet, or {mean = [...], s
 pad = 0                    # zero padding before a random crop
 horizontal_flip = false    # with probability 1/2, in training
 vertical_flip = false      # with probability 1/2, in training
+# augment_copies = 4       # draw crops and flips so many times for good, and use them in turns
 
 [data.text]                # for sources of texts
 columns = ["text"]         # column of the text, or two for pairs of texts

@@ -9,11 +9,12 @@ from hashlib import sha256
 from typing import Any
 
 from paribus import weights
-from paribus.adapter import Session, Task
+from paribus.adapter import Task
 from paribus.architectures import Network
 from paribus.batches import Schedule
 from paribus.data import Dataset
-from paribus.feeding import Feed, Supply
+from paribus.features.opening import Work, opened
+from paribus.feeding import Supply
 from paribus.judging import Judge
 from paribus.learner import Learner
 from paribus.loop import Trained
@@ -178,17 +179,18 @@ def fit_alone(experiment: Experiment, job: Job) -> Fitted:
     keeper = experiment.keeper
     trained = keeper.recall(ready.identity, job.after_epoch, ready.judge.metrics, shapes)
     if trained is None:
-        session, feed = _opened(experiment, ready)
+        session, feed = opened(experiment, work_of(experiment, ready))
         work = training_of(experiment, ready, session, feed)
         trained = keeper.train(ready.identity, work, lasting=job.lasting)
     return ready.fitted(trained)
 
 
-def _opened(experiment: Experiment, ready: Prepared) -> tuple[Session, Feed]:
-    """Return a session with the weights to start from, and the way of the examples to it."""
-    session = experiment.machine.session(ready.network, ready.task)
-    session.import_weights(ready.initial.tensors)
-    return session, experiment.machine.feed(session, ready.dataset)
+def work_of(experiment: Experiment, ready: Prepared) -> Work:
+    """Return what decides whether a job's frozen body is computed once."""
+    rows = experiment.examples.development(ready.job.view)
+    return Work(
+        ready.network, ready.task, ready.dataset, rows, ready.schedule, ready.initial.tensors
+    )
 
 
 def training_of(

@@ -12,6 +12,7 @@
     evaluation   sums, predictions, and that looking changes nothing
     activations  what nodes compute, where it can be observed
     replicas     many trainings as one computation, where that is claimed
+    parts        a network cut in two, body and tail
     sessions     repeats, chunks, independence, closing, what crosses
 """
 
@@ -25,6 +26,7 @@ from paribus.testing.suite import (
     evaluation,
     fixtures,
     golden,
+    parts,
     precision,
     replicas,
     sessions,
@@ -32,7 +34,8 @@ from paribus.testing.suite import (
 )
 
 _CHECKS = (
-    descriptor, golden, arithmetic, dropout, precision, state, evaluation, activations, replicas,
+    descriptor, golden, arithmetic, dropout, precision, state, evaluation, activations, parts,
+    replicas,
     sessions,
 )  # fmt: skip
 
