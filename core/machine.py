@@ -97,10 +97,14 @@ class Machine(Closing):
 
     def supply(self, replicas: Replicas, dataset: Dataset) -> Supply:
         """Return the way of a dataset in memory to replicas; it is put there at the first call."""
-        entry = next(entry for entry in self._shared.values() if entry.replicas is replicas)
-        if dataset.fingerprint not in entry.supplies:
-            entry.supplies[dataset.fingerprint] = Supply(replicas, dataset.x, dataset.y)
-        return entry.supplies[dataset.fingerprint]
+        supplies = self.supplies(replicas)
+        if dataset.fingerprint not in supplies:
+            supplies[dataset.fingerprint] = Supply(replicas, dataset.x, dataset.y)
+        return supplies[dataset.fingerprint]
+
+    def supplies(self, replicas: Replicas) -> dict[str, Supply]:
+        """Return what is on its way to open replicas, by a name; it may be added to."""
+        return next(e for e in self._shared.values() if e.replicas is replicas).supplies
 
     def feed(self, session: Session, dataset: Dataset) -> Feed:
         """Return the dataset's way to the session; in memory it is put there at the first call."""

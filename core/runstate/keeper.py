@@ -220,9 +220,9 @@ class Keeper(Keeping):
             RunFolderError: it cannot be written.
         """
         begun = [attempt for attempt in self._current if attempt.work.position.begun]
-        held: dict[str, Array] = {}
-        for index, attempt in enumerate(begun):
-            held |= tensors.of_training(attempt.work.session, attempt.work.position, index)
+        held = tensors.of_trainings(
+            (attempt.work.session, attempt.work.position) for attempt in begun
+        )
         under_way = [
             UnderWay(identity=attempt.identity, place=Place.of(attempt.work.position))
             for attempt in begun
