@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paribus import architectures, registry, runfolder, weights
+from paribus import architectures, registry, runfolder, status, weights
 from paribus.adapter import Session, Task
 from paribus.belongings import Belongings, write
 from paribus.closing import Closing
@@ -226,6 +226,8 @@ class Result(Closing):
                 precision=precision,
                 numerics=self.metrics["numerics"],
             )
+            if self.metrics["numerics"] == "fast":
+                self._session.tune(status.tuning(self.metrics))
             self._session.import_weights(weights.load(self.folder))
         return self._session
 
@@ -240,6 +242,7 @@ def open_model(machine: Machine, model: Model) -> Session:
         precision=machine.precision,
         numerics=machine.numerics,
     )
+    machine.tune(session)
     session.import_weights(model.weights)
     return session
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from paribus.adapter import Backend
@@ -11,6 +12,7 @@ from paribus.errors import ParibusError
 from paribus.runfolder import RunFolder
 from paribus.runstate.legs import described, versions
 from paribus.spec.sections import Spec
+from paribus.tuning import TOLERANCE, Choice, Tuning, cache_folder
 
 
 def header(spec: Spec, backend: Backend) -> dict[str, Any]:
@@ -22,11 +24,19 @@ def header(spec: Spec, backend: Backend) -> dict[str, Any]:
         "device": spec.device,
         "precision": spec.precision,
         "numerics": spec.numerics,
+        **({"tolerance": spec.tolerance} if spec.numerics == "fast" else {}),
         "seed": spec.seed,
         "versions": versions(backend),
         "machine": described(),
         "steps": {},
     }
+
+
+def tuning(result: Mapping[str, Any]) -> Tuning:
+    """Return what a session in fast numerics may choose for a run's model, and what the run has."""
+    chosen = [one for leg in result.get("legs", []) for one in leg.get("choices", [])]
+    earlier = tuple(Choice.model_validate(one) for one in chosen)
+    return Tuning(result.get("tolerance", TOLERANCE), cache_folder(), earlier)
 
 
 def failure(error: BaseException) -> dict[str, Any]:

@@ -51,26 +51,46 @@ def multiplications(network: Network) -> int:
 
 
 @contextmanager
-def applied(numerics: Numerics, device: torch.device, work: int) -> Iterator[None]:
+def applied(
+    numerics: Numerics, device: torch.device, work: int, threads: int = 0
+) -> Iterator[None]:
     """Compute under what ``numerics`` means on ``device``, with threads fit for the ``work``.
 
     Args:
         numerics, device: the session's.
         work: multiply-adds of one forward pass.
+        threads: of a CPU; 0: as many as fit the work.
     """
     strict, cuda = numerics == "strict", device.type == "cuda"
     before = _read()
-    threads = 1 if work < FEW and device.type == "cpu" else before[-1]
+    count = threads or threads_for(work, device)
     # On a CPU the lower settings mean bfloat16 products inside oneDNN.
     precision = "high" if cuda and not strict else "highest"
     # Deterministic mode also fills fresh memory with NaN, a debugging aid that costs a pass over
     # every activation; no result here depends on memory that was not written.
     benchmark, tf32 = cuda and not strict, not strict
-    _write((strict, False, False, strict, benchmark, tf32, precision, threads))
+    _write((strict, False, False, strict, benchmark, tf32, precision, count))
     try:
         yield
     finally:
         _write(before)
+
+
+def threads_for(work: int, device: torch.device) -> int:
+    """Return how many threads fit so many multiply-adds."""
+    return 1 if work < FEW and device.type == "cpu" else torch.get_num_threads()
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with so many threads; with 0, as many as it is."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 _State = tuple[bool, bool, bool, bool, bool, bool, str, int]

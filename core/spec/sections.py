@@ -22,6 +22,7 @@ from paribus.spec.data import TEXTS, Data
 from paribus.spec.native import Native
 from paribus.spec.resuming import Checkpoints
 from paribus.spec.training import FineTune, Metric, PreTrain
+from paribus.tuning import TOLERANCE
 
 StepName = Literal["pretrain", "select", "optimize", "finetune"]
 STEPS: tuple[StepName, ...] = ("pretrain", "select", "optimize", "finetune")
@@ -198,6 +199,11 @@ class Spec(Section):
     )  # fmt: skip
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     numerics: Literal["strict", "fast"] = "strict"
+    tolerance: float = Field(
+        default=TOLERANCE, ge=0, le=1,
+        description="With numerics = fast: how far a step's gradient, relative to its norm, or an "
+        "evaluation's outputs may be from those of strict numerics.",
+    )  # fmt: skip
     dropout_masks: Literal["portable", "native"] = Field(
         default="portable",
         description="What is dropped: portable: the same on every backend; native: as the "

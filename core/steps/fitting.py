@@ -131,6 +131,7 @@ def fit(
             what = "the model" if spec.native is not None else network.architecture
             experiment.say_once(f"{what} starts from {initial.origin}")
         trained = experiment.keeper.train(identity, work, lasting=lasting)
+        experiment.say_choices()
     return Fitted(trained, Model(network, trained.weights, view, judge), initial.origin)
 
 
