@@ -29,8 +29,9 @@ def fit(work: Work, jit: bool | str) -> Callable[[int], Any]:
     model.compile(optimizer, loss, jit_compile=jit)
     read = x
     if work.network.reads_tokens:
-        names = [tensor.name for tensor in model.inputs]
-        read = {name: x if "ids" in name else (x >= 0).astype("int32") for name in names}
+        given_by_name = {"input_ids": x, "attention_mask": (x >= 0).astype("int32")}
+        zeros = {tensor.name: 0 * x for tensor in model.inputs}
+        read = {name: given_by_name.get(name, value) for name, value in zeros.items()}
 
     def run(epochs: int) -> None:
         model.fit(read, y, batch_size=ROWS, epochs=epochs, shuffle=True, verbose=0)

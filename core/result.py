@@ -19,7 +19,7 @@ from paribus.errors import RunError
 from paribus.feeding import Feed
 from paribus.machine import Machine
 from paribus.native.ported import open_session
-from paribus.plan import evaluation_plan
+from paribus.plan import evaluation_plan, even
 from paribus.predicting import Floats, Prediction, predict, softmax
 from paribus.readers import shortened
 from paribus.runmodel import StoredModel
@@ -208,7 +208,7 @@ class Result(Closing):
     def _outputs(self, examples: Examples) -> Floats:
         rows = np.arange(len(examples), dtype=np.int64)
         preprocess = shortened(self.model.preprocess, examples)
-        plan = evaluation_plan(rows, PREDICTION_BATCH, preprocess)
+        plan = evaluation_plan(rows, even(len(rows), PREDICTION_BATCH), preprocess)
         return np.asarray(Feed(self._open(), examples, None).predict(plan), dtype=np.float64)
 
     def _open(self) -> Session:

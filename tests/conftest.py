@@ -17,6 +17,12 @@ from experiments import FOUR
 from labs import PROMISED, Lab, Pool
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing that is remembered comes from the user's own runs, or goes there."""
+    os.environ["PARIBUS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def pool() -> Iterator[Pool]:
     pool = Pool()

@@ -49,14 +49,15 @@ class TorchSession(Session):
         self._device = torch.device(device)
         self._dtype = torch.float64 if precision == "float64" else torch.float32
         on_cpu, images = self._device.type == "cpu", len(network.input_shape) == 3
-        # oneDNN is fastest channels last and repeats to the bit; cuDNN's deterministic float32
-        # kernels are not, and float64 on a CPU is not oneDNN's.
+        # cuDNN's deterministic float32 kernels are no faster channels last, and float64 on a CPU is
+        # not oneDNN's. bfloat16 is always faster so, and so are fast numerics on a GPU.
+        wanted = precision == "bfloat16" or settings.channels_last(network)
         channels_last = (
             images
             # The user's own code may rely on the usual order (x.view(n, -1)).
             and not model.own
             and self._dtype == torch.float32
-            and (on_cpu or (self._device.type == "cuda" and numerics == "fast"))
+            and (wanted if on_cpu else self._device.type == "cuda" and numerics == "fast")
         )
         setup = Setup(precision == "bfloat16", channels_last)
         self._stepper = Stepper(network, task, model, self._device, self._dtype, numerics, setup)

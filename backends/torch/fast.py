@@ -17,16 +17,15 @@ import numpy as np
 import torch
 
 from paribus.adapter import Task
+from paribus.architectures.folding import foldable
 from paribus.backends.torch.batches import Examples
-from paribus.backends.torch.inference import Inference, Way, foldable
+from paribus.backends.torch.inference import Inference, Way
 from paribus.backends.torch.settings import threads_for
 from paribus.backends.torch.stepper import Forward, Setup, Stepper
-from paribus.plan import Augmentation, EvalPlan, Targets, TrainPlan
+from paribus.plan import EvalPlan, TrainPlan
 from paribus.tuning import Answer, Axes, Choice, Setting, Settings, Subject, Tuning
 
 FLOAT, HALF = "float32", "bfloat16"
-# Multiply-adds of an evaluation below which nothing is tried: it is over before that would be.
-WORTH_TRYING = 20_000_000_000
 # Rows of a batch whose outputs are compared.
 COMPARED = 64
 
@@ -65,13 +64,14 @@ class Fast:
 
     def evaluation(self, handle: Examples, plan: EvalPlan) -> Forward | None:
         """Return how to evaluate a plan's batches; None: with the module that is trained."""
-        rows, stepper = plan.indices.shape[-1], self._stepper
+        stepper = self._stepper
+        rows, network = plan.indices.shape[-1], stepper.network
         if self._way is None:
-            if int(plan.counts.sum()) * stepper.multiplications < WORTH_TRYING:
+            if int(plan.counts.sum()) * stepper.multiplications < self._tuning.least_work:
                 return None
             axes = self._axes(rows)
-            if foldable(stepper.network):
-                axes = {**axes, "folded": (False, True)}
+            if foldable(network):
+                axes = {"folded": (False, True), **axes}
             if not axes:
                 return None
             subject = self._subject("evaluation", plan.indices.shape[1:], plan.preprocess)
@@ -181,34 +181,14 @@ class Training:
         """Return the first step's loss and whole gradient."""
         loss, found = self._stepper.gradients(self._handle, self._plan)
         values = [found[name].detach().reshape(-1).cpu().numpy() for name in found]
-        return Answer(loss, np.concatenate(values))
+        return Answer(np.array([loss]), np.concatenate(values))
 
     def run(self, count: int) -> None:
         """Run so many steps, the plan's over and over."""
         while count:
-            part = first(self._plan, count)
+            part = self._plan.first(count)
             self._stepper.run(self._handle, part).result()
             count -= part.steps
-
-
-def first(plan: TrainPlan, count: int) -> TrainPlan:
-    """Return at most ``count`` steps of a plan, the first ones."""
-
-    def cut(part: Any) -> Any:
-        return None if part is None else type(part)(**{k: v[:count] for k, v in vars(part).items()})
-
-    augmentation: Augmentation | None = cut(plan.augmentation)
-    targets: Targets | None = cut(plan.targets)
-    return replace(
-        plan,
-        indices=plan.indices[:count],
-        counts=plan.counts[:count],
-        weights=plan.weights[:count],
-        scalars={name: values[:count] for name, values in plan.scalars.items()},
-        augmentation=augmentation,
-        targets=targets,
-        noise=None if plan.noise is None else plan.noise[:count],
-    )
 
 
 class Evaluating:
@@ -216,12 +196,7 @@ class Evaluating:
 
     def __init__(self, stepper: Stepper, strict: Setup, handle: Examples, plan: EvalPlan) -> None:
         self._stepper, self._strict, self._handle = stepper, strict, handle
-        targets = plan.targets
-        if targets is not None:
-            targets = Targets(**{name: value[:1] for name, value in vars(targets).items()})
-        self._plan = replace(
-            plan, indices=plan.indices[:1], counts=plan.counts[:1], targets=targets
-        )
+        self._plan = plan.first(1)
         self._inference: Inference | None = None
 
     def use(self, settings: Settings) -> None:
@@ -232,7 +207,7 @@ class Evaluating:
         """Return the outputs of the batch; where they are many, of its first rows."""
         count = np.minimum(self._plan.counts, COMPARED)
         outputs = self._outputs(replace(self._plan, counts=count))
-        return Answer(0.0, outputs.cpu().numpy().reshape(-1))
+        return Answer(outputs.cpu().numpy().reshape(-1), np.zeros(0))
 
     def run(self, count: int) -> None:
         """Evaluate the batch so many times."""

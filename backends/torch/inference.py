@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from paribus.architectures import Network
+from paribus.architectures.folding import foldable
 from paribus.backends.torch.settings import threads
 from paribus.backends.torch.stepper import Setup, Stepper
 
@@ -58,25 +59,9 @@ class Inference:
             return self._model.logits(self._module, x, positions).to(self._dtype)
 
 
-def foldable(network: Network) -> list[tuple[str, str]]:
-    """Return the pairs (convolution, batch norm) of which nothing else reads the convolution."""
-    readers: dict[str, int] = {}
-    for node in network.nodes:
-        for source in node.inputs:
-            readers[source] = readers.get(source, 0) + 1
-    return [
-        (node.inputs[0], node.name)
-        for node in network.nodes
-        if node.op == "batch_norm"
-        and readers[node.inputs[0]] == 1
-        and node.inputs[0] in network.node
-        and network.node[node.inputs[0]].op == "conv2d"
-    ]
-
-
 def fold(module: nn.Module, network: Network, names: Mapping[str, tuple[str, ...]]) -> None:
     """Fold every batch norm that can be into the convolution before it, in place."""
-    for convolution, norm in foldable(network):
+    for convolution, norm in foldable(network).items():
         first, second = (_owner(names[f"{name}.weight"][0]) for name in (convolution, norm))
         conv, bn = module.get_submodule(first), module.get_submodule(second)
         assert isinstance(conv, nn.Conv2d)

@@ -100,6 +100,7 @@ def from_tuning(tuning: Tuning) -> Values:
         "tolerance": tuning.tolerance,
         "folder": None if tuning.folder is None else str(tuning.folder.absolute()),
         "earlier": [choice.model_dump() for choice in tuning.earlier],
+        "least_work": tuning.least_work,
     }
 
 
@@ -107,7 +108,8 @@ def to_tuning(values: Values) -> Tuning:
     """Rebuild the permission to choose."""
     folder = values["folder"]
     earlier = tuple(Choice.model_validate(one) for one in values["earlier"])
-    return Tuning(values["tolerance"], None if folder is None else Path(folder), earlier)
+    place = None if folder is None else Path(folder)
+    return Tuning(values["tolerance"], place, earlier, values["least_work"])
 
 
 def from_belongings(belongings: Belongings) -> Values:

@@ -201,8 +201,8 @@ class Spec(Section):
     numerics: Literal["strict", "fast"] = "strict"
     tolerance: float = Field(
         default=TOLERANCE, ge=0, le=1,
-        description="With numerics = fast: how far a step's gradient, relative to its norm, or an "
-        "evaluation's outputs may be from those of strict numerics.",
+        description="With numerics = fast: how far, relative to its norm, a step's gradient may be "
+        "from that of strict numerics; of losses and outputs a tenth.",
     )  # fmt: skip
     dropout_masks: Literal["portable", "native"] = Field(
         default="portable",
