@@ -65,6 +65,13 @@ class Experiment:
         """Return a wall clock that counts what earlier legs of the run took, too."""
         return time.perf_counter() + self.keeper.earlier_seconds
 
+    def say_choices(self) -> None:
+        """Tell the user what fast numerics have chosen since this was called last."""
+        for choice in self.machine.choices:
+            self.say_once(choice.sentence)
+            if choice.note:
+                self.say_once(choice.note)
+
     def say_once(self, message: str) -> None:
         """Tell the user something that holds for many trainings alike."""
         if message not in self.said:

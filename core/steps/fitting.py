@@ -182,6 +182,7 @@ def fit_alone(experiment: Experiment, job: Job) -> Fitted:
         session, feed = opened(experiment, work_of(experiment, ready))
         work = training_of(experiment, ready, session, feed)
         trained = keeper.train(ready.identity, work, lasting=job.lasting)
+        experiment.say_choices()
     return ready.fitted(trained)
 
 
