@@ -3,7 +3,7 @@
     python benchmarks/run.py                              everything, about half an hour
     python benchmarks/run.py --only steps,startup         some of it
     python benchmarks/run.py --quick --only steps         whether it still works
-    python benchmarks/run.py --out benchmarks/results     the results that benchmarks/README.md shows
+    python benchmarks/run.py --out benchmarks/results     the results that are kept here
 
 Each section writes SECTION.json (everything measured, the machine, the versions) and SECTION.svg
 into the folder; RESULTS.md has the tables of all sections whose results are there, of this run or
