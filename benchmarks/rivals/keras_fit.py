@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
 from measuring.contenders import Run, Turn
 
 from paribus import registry
@@ -55,8 +56,11 @@ def setup(work: str, jit: bool | None = None) -> Run:
     order = chosen.orders()[0]
     read: Any = x[order]
     if chosen.network.reads_tokens:
-        names = [tensor.name for tensor in model.inputs]
-        read = {name: read if "ids" in name else (read >= 0).astype("int32") for name in names}
+        constant = {"attention_mask": 1, "token_type_ids": 0}
+        read = {
+            name: np.full_like(read, constant[name]) if name in constant else read
+            for name in (tensor.name for tensor in model.inputs)
+        }
     labels = y[order]
 
     def run(steps: int) -> Turn:
