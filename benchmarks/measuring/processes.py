@@ -29,6 +29,11 @@ class ChildFailed(Exception):
     """A contender ended with an error; the message has the last lines that it wrote."""
 
 
+def environment(threads: int) -> dict[str, str]:
+    """Return what children find in their environment: how many threads, and no chatter."""
+    return dict.fromkeys(_THREADS, str(threads)) | _QUIET
+
+
 class Child:
     """A process that sets contenders up and runs them when asked; a context manager.
 
@@ -38,12 +43,6 @@ class Child:
 
     def __init__(self, threads: int) -> None:
         path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
-        environment = {
-            **os.environ,
-            **dict.fromkeys(_THREADS, str(threads)),
-            **_QUIET,
-            "PYTHONPATH": path,
-        }
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed with the child)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "measuring.child"],
@@ -51,7 +50,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env=environment,
+            env={**os.environ, **environment(threads), "PYTHONPATH": path},
         )
 
     def __enter__(self) -> Self:
