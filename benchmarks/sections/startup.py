@@ -21,11 +21,11 @@ FAIR = (
     "Whole processes, one after the other in turn, after a first round that is not counted, so "
     "that files are in the system's cache. Beyond: the median over the rounds of what a row took "
     "longer than the first row of its kind. The run is the fine-tuning step of "
-    "examples/digits.toml without early stopping: the hand-written program trains the same network as long on as many "
-    "rows, validates after each epoch, keeps the best weights, tests and writes them; it keeps "
-    "no state to go on from, records no steps and repeats nothing to the bit. It reads the digits "
-    "from an .npz file, because the import of scikit-learn, the usual way, takes longer than the "
-    "training; that way is a row of its own."
+    "examples/digits.toml without early stopping: the hand-written program trains the same network "
+    "as long on as many rows, validates after each epoch, keeps the best weights, tests and writes "
+    "them; it keeps no state to go on from, records no steps and repeats nothing to the bit. It "
+    "reads the digits from an .npz file, because the import of scikit-learn, the usual way, takes "
+    "longer than the training; that way is a row of its own."
 )
 _HELP, _IMPORT = "paribus --help", "import paribus"
 
