@@ -5,6 +5,8 @@ All PyTorch rivals train these; between them only the loop differs.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -31,7 +33,8 @@ class Layer(nn.Module):
         )
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         x = self.norm(self.out(attended.transpose(1, 2).flatten(2)) + x)
-        return self.last(self.down(F.gelu(self.up(x))) + x)
+        found: Tensor = self.last(self.down(F.gelu(self.up(x))) + x)
+        return found
 
 
 class Bert(nn.Module):
@@ -50,7 +53,8 @@ class Bert(nn.Module):
         x = self.norm(x)
         for layer in self.layers:
             x = layer(x, mask)
-        return self.classifier(torch.tanh(self.pooler(x[:, 0])))
+        logits: Tensor = self.classifier(torch.tanh(self.pooler(x[:, 0])))
+        return logits
 
 
 def module(work: Work) -> nn.Module:
@@ -92,7 +96,10 @@ def optimizer(work: Work, made: nn.Module) -> torch.optim.Optimizer:
     trained = work.network.trainable("none")
     for canonical, parameter in zip(trained, made.parameters(), strict=True):
         parts[work.decays(canonical)].append(parameter)
-    groups = [{"params": parts[True]}, {"params": parts[False], "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": parts[True]},
+        {"params": parts[False], "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=rate, **given)
 
 

@@ -88,9 +88,8 @@ CALLS = (1, 4, 16, 32)
 
 def measure(options: Options) -> Report:
     """Measure every axis."""
-    axes, calls, rounds = AXES, CALLS, options.turns(3)
-    if options.quick:
-        axes, calls = (Axis(AXES[1].title, (1, 2), _epochs),), CALLS[:1]
+    axes = (Axis("epochs", (1, 2), _epochs),) if options.quick else AXES
+    calls, rounds = CALLS[: 1 if options.quick else None], options.turns(3)
     data: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
