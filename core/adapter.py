@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy.typing as npt
 
@@ -32,6 +32,9 @@ from paribus.errors import Unsupported
 from paribus.native.builder import Builder
 from paribus.native.inspection import Inspection
 from paribus.plan import EvalPlan, StepResults, Sums, TrainPlan
+
+if TYPE_CHECKING:
+    from paribus.replicas import Replicas
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
@@ -83,12 +86,19 @@ class Capabilities:
         rules: update rules.
         precisions: of ``Precision``.
         device_types: of ``cpu``, ``cuda``, ``mps``.
+        replicated: operations of which ``open_replicas`` takes networks, on a CPU in ``float32``
+            and ``float64``; a network that has them alone, one after the other.
+        parts: whether a part of a network (``Network.part``) is executed node by node, as
+            ``paribus.architectures.parts`` says; without it frozen bodies are computed anew in
+            every epoch.
     """
 
     operations: frozenset[str]
     rules: frozenset[str]
     precisions: frozenset[str]
     device_types: frozenset[str]
+    replicated: frozenset[str] = frozenset()
+    parts: bool = False
 
 
 class Pending(Protocol):
@@ -177,7 +187,9 @@ class Session(Closing):
     def predict(self, handle: Any, plan: EvalPlan) -> Array:
         """Return the real rows' outputs, float [rows, C], in evaluation mode.
 
-        Of language models: [rows, M, C] at the plan's ``targets``, or [rows, T, C] without.
+        Of language models: [rows, M, C] at the plan's ``targets``, or [rows, T, C] without. Of
+        the body of a network that was cut: its last node's output as ``put`` takes examples,
+        images [rows, H, W, C].
         """
 
     @abstractmethod
@@ -279,6 +291,25 @@ class Backend(ABC):
         Raises:
             BackendMissing, DeviceMissing, Unsupported.
         """
+
+    def open_replicas(
+        self,
+        network: Network,
+        task: Task,
+        count: int,
+        *,
+        device: str,
+        precision: Precision,
+        numerics: Numerics,
+    ) -> Replicas:
+        """Open ``count`` replicas of a network and task, to be trained as one computation.
+
+        Core asks only for what ``Capabilities.replicated`` claims; the other arguments and errors
+        are those of ``open``.
+        """
+        raise Unsupported(
+            f"backend {self.name!r} trains one network at a time; {count} replicas were asked for"
+        )
 
     def inspect(self, builder: Builder, input_shape: Shape, seed: int) -> Inspection:
         """Build a user's model, call it once in evaluation mode, and say what it is made of.

@@ -8,9 +8,10 @@ frameworks choose other kernels for one row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,35 @@ from paribus.spec.training import GradientDescent, Recipe
 
 # Batches that are sorted by length at a time: enough for little padding, and still well mixed.
 SORTED_BATCHES = 50
+# Steps whose scalars are computed in one go: a plan of few steps costs as much as one of many.
+SCALARS = 512
+
+
+class Shared:
+    """The plans of one epoch but for their scalars, for schedules that draw the same batches.
+
+    The trials of a search train on the same batches in the same order: what the first one asks for
+    is drawn, and the others are handed the same arrays.
+    """
+
+    def __init__(self) -> None:
+        self._number = -1
+        self._plans: dict[tuple[int, int], TrainPlan] = {}
+        self._epoch: Epoch | None = None
+
+    def epoch(self, number: int, draw: Callable[[], Epoch]) -> Epoch:
+        """Return an epoch, drawn where it is not the last one that was asked for."""
+        if self._epoch is None or self._number != number:
+            self._number, self._epoch, self._plans = number, draw(), {}
+        return self._epoch
+
+    def plan(self, number: int, start: int, limit: int, make: Callable[[], TrainPlan]) -> TrainPlan:
+        """Return a plan of an epoch; its scalars are whoever's was first."""
+        if number != self._number:
+            return make()
+        if (start, limit) not in self._plans:
+            self._plans[start, limit] = make()
+        return self._plans[start, limit]
 
 
 @dataclass(frozen=True)
@@ -39,6 +69,7 @@ class Schedule:
         seed, stream: what the order and the augmentation are drawn from.
         inputs: how rows become inputs and targets.
         noisy: nodes of the network that drop values; each has a key in every step.
+        shared: what schedules of equal ``batches`` have drawn; None for one that is alone.
     """
 
     recipe: Recipe
@@ -48,6 +79,16 @@ class Schedule:
     stream: str
     inputs: Inputs
     noisy: int = 0
+    shared: Shared | None = field(default=None, compare=False)
+
+    @property
+    def batches(self) -> tuple[Any, ...]:
+        """What decides about the batches of images and tables without augmentation."""
+        recipe, inputs = self.recipe, self.inputs
+        weights = None if inputs.row_weights is None else inputs.row_weights.tobytes()
+        size = self._whole, recipe.batch_size, recipe.shards, recipe.last_batch
+        rows = self.rows.tobytes()
+        return self.seed, self.stream, rows, size, self.noisy, inputs.preprocess, weights
 
     def __post_init__(self) -> None:
         if not self.sizes:
@@ -83,6 +124,11 @@ class Schedule:
 
     def epoch(self, epoch: int) -> Epoch:
         """Return the plans of one epoch, counted from 0."""
+        if self.shared is None:
+            return self._epoch(epoch)
+        return replace(self.shared.epoch(epoch, lambda: self._epoch(epoch)), schedule=self)
+
+    def _epoch(self, epoch: int) -> Epoch:
         count = len(self.rows)
         order = (
             self.rows
@@ -91,7 +137,7 @@ class Schedule:
         )
         if self.recipe.group_by_length and self.inputs.lengths is not None:
             order = self._grouped(order, epoch)
-        return Epoch(self, epoch, order, self.inputs.augment(epoch, count))
+        return Epoch(self, epoch, order, self.inputs.augment(epoch, order))
 
     def _grouped(self, order: Integers, epoch: int) -> Integers:
         """Sort stretches of an order by length, and put their batches back into a drawn order."""
@@ -128,6 +174,21 @@ class Schedule:
 
     def scalars(self, first: int, count: int) -> dict[str, Floats]:
         """Return every per-step scalar of ``count`` steps from step ``first``; float64 [count]."""
+        block, start = divmod(first, SCALARS)
+        if start + count > SCALARS:
+            return self._scalars(first, count)
+        if block not in self._known:
+            self._known.clear()
+            length = min(SCALARS, self.total_steps - block * SCALARS)
+            self._known[block] = self._scalars(block * SCALARS, length)
+        return {name: a[start : start + count] for name, a in self._known[block].items()}
+
+    @cached_property
+    def _known(self) -> dict[int, dict[str, Floats]]:
+        """The scalars of the steps around those that were asked for last."""
+        return {}
+
+    def _scalars(self, first: int, count: int) -> dict[str, Floats]:
         recipe, optimizer = self.recipe, self.recipe.optimizer
         rates = learning_rates(
             recipe.schedule,
@@ -158,6 +219,14 @@ class Epoch:
 
         It ends early where the next step has another shape: fewer rows, or longer texts.
         """
+        schedule = self.schedule
+        if schedule.shared is None:
+            return self._plan(start, limit)
+        known = schedule.shared.plan(self.number, start, limit, lambda: self._plan(start, limit))
+        first = self.number * schedule.steps_per_epoch + start
+        return replace(known, scalars=schedule.scalars(first, known.steps))
+
+    def _plan(self, start: int, limit: int) -> TrainPlan:
         schedule, inputs = self.schedule, self.schedule.inputs
         sizes = schedule.sizes
         size = sizes[start]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from paribus.commands.adapters import new_adapter
+from paribus.commands.caching import cache
 from paribus.commands.models import export, predict
 from paribus.commands.options import (
     AcceptNames,
@@ -178,6 +179,7 @@ def models(as_json: AsJson = False) -> None:
 app.command()(predict)
 app.command()(export)
 app.command()(verify)
+app.command()(cache)
 app.command()(new_adapter)
 
 

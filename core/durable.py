@@ -39,6 +39,17 @@ def replace(staged: Path, path: Path) -> None:
     sync(path.parent)
 
 
+def replace_folder(staged: Path, path: Path) -> None:
+    """Give a folder whose files are synced its name, for good; nothing that is there is replaced.
+
+    Raises:
+        OSError: it could not be renamed, or the name is taken.
+    """
+    sync(staged)
+    staged.rename(path)
+    sync(path.parent)
+
+
 def write(path: Path, text: str) -> None:
     """Write a text file as UTF-8, complete or not at all.
 

@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -39,25 +39,39 @@ class Fed(NamedTuple, Generic[Plan]):
     handle: Any
 
 
-class Feed:
-    """The examples of a data set on their way to one session.
+class Holder(Protocol):
+    """What examples are put on: a session, or the replicas of many trainings."""
+
+    def put(self, x: Array, y: Array | None) -> Any:
+        """See ``Session.put``."""
+
+    def free(self, handle: Any) -> None:
+        """See ``Session.free``."""
+
+
+class Supply:
+    """The examples of a data set on their way to a device.
 
     Attributes:
-        session: where they go.
         streamed: whether they are read when they are needed.
     """
 
-    def __init__(self, session: Session, x: Examples, y: Array | None) -> None:
+    def __init__(self, holder: Holder, x: Examples, y: Array | None) -> None:
         """Put examples on the device if they are in memory, all of them.
 
         Args:
-            session: where they go.
+            holder: where they go.
             x: as in ``Dataset``; y: as ``Session.put`` takes it.
         """
-        self.session = session
+        self._holder = holder
         self.streamed = isinstance(x, Streamed)
         self._x, self._y = x, y
-        self._handle = None if isinstance(x, Streamed) else session.put(x, y)
+        self._handle = None if isinstance(x, Streamed) else holder.put(x, y)
+
+    @property
+    def handle(self) -> Any:
+        """The handle of all examples; None of streamed ones."""
+        return self._handle
 
     def steps(self, rows: int) -> int | None:
         """Return how many steps of ``rows`` rows a plan may have; None for any number."""
@@ -89,7 +103,21 @@ class Feed:
     def free(self, fed: Fed[Plan]) -> None:
         """Let go of a plan's rows, once its results are there."""
         if self.streamed:
-            self.session.free(fed.handle)
+            self._holder.free(fed.handle)
+
+    def _put(self, plan: Plan, x: Array, y: Array | None) -> Fed[Plan]:
+        return Fed(plan, self._holder.put(x, y))
+
+    def _batches(self, rows: int) -> int:
+        return max(1, CHUNK_BYTES // max(1, rows * row_bytes(self._x)))
+
+
+class Feed(Supply):
+    """A supply for one session, which also judges the session's weights on its examples."""
+
+    def __init__(self, session: Session, x: Examples, y: Array | None) -> None:
+        super().__init__(session, x, y)
+        self.session = session
 
     def evaluate(self, plan: EvalPlan) -> Sums:
         """Return the sums over a plan's real rows, as ``Session.evaluate`` does.
@@ -113,12 +141,6 @@ class Feed:
             for fed in pieces:
                 yield fed
                 self.free(fed)
-
-    def _put(self, plan: Plan, x: Array, y: Array | None) -> Fed[Plan]:
-        return Fed(plan, self.session.put(x, y))
-
-    def _batches(self, rows: int) -> int:
-        return max(1, CHUNK_BYTES // max(1, rows * row_bytes(self._x)))
 
 
 class _Reader(Generic[Plan]):

@@ -20,8 +20,8 @@ from paribus.plan import Augmentation, EvalPlan, Integers, Preprocess, Targets, 
 class Augment(Protocol):
     """Draws for all positions of one epoch, or None where nothing is random."""
 
-    def __call__(self, epoch: int, count: int) -> Augmentation | None:
-        """Return arrays [count]; position i of the epoch's order gets entry i."""
+    def __call__(self, epoch: int, order: Integers) -> Augmentation | None:
+        """Return arrays shaped like ``order``, the rows in the epoch's order."""
 
 
 class Mask(Protocol):
@@ -35,7 +35,7 @@ class Mask(Protocol):
         """
 
 
-def _unchanged(epoch: int, count: int) -> Augmentation | None:
+def _unchanged(epoch: int, order: Integers) -> Augmentation | None:
     return None
 
 
@@ -47,6 +47,8 @@ class Inputs:
         objective: what the network is trained for.
         preprocess: applied to every row; for texts its length is the longest width.
         augment: the draws of an epoch.
+        copies: how many draws each row has, one after the other and over again; None where every
+            epoch has its own.
         lengths: int64 [N], tokens of each row of the data set; None for other data.
         widths: the lengths that a batch of texts may be padded to, ascending.
         row_weights: float64 [N], what each row weighs in the loss; None for 1.
@@ -56,10 +58,16 @@ class Inputs:
     objective: Objective = "classification"
     preprocess: Preprocess = field(default_factory=Preprocess)
     augment: Augment = _unchanged
+    copies: int | None = None
     lengths: Integers | None = None
     widths: tuple[int, ...] = ()
     row_weights: Floats | None = None
     mask: Mask | None = None
+
+    def all_copies(self, rows: Integers) -> list[Augmentation]:
+        """Return the draws of every copy of ``rows``; none where there are no copies."""
+        found = [self.augment(copy, rows) for copy in range(self.copies or 0)]
+        return [draws for draws in found if draws is not None]
 
     def width(self, rows: Integers) -> int | None:
         """Return the smallest width that fits every one of ``rows``; None for other data."""

@@ -7,13 +7,15 @@ its vocabulary for each token; it is judged by sums that its device has taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from paribus.adapter import Array
 from paribus.architectures import LANGUAGE
+from paribus.draws import Floats
 from paribus.feeding import Feed
 from paribus.inputs import Inputs
 from paribus.metrics import Evaluation
@@ -49,20 +51,36 @@ class Judge:
         if self.inputs.objective in LANGUAGE:
             sums = _added([feed.evaluate(plan) for plan in plans])
             return Evaluation.of(sums, len(rows), self.inputs.objective)
+        return self._of(
+            (_real_rows(part), np.asarray(feed.predict(part), dtype=np.float64))
+            for plan in plans
+            for part in _parts(plan, self.classes)
+        )
+
+    def plan(self, rows: Integers) -> EvalPlan:
+        """Return the batches that rows of images or a table are judged in."""
+        (plan,) = self.inputs.evaluation(rows, EVALUATION_BATCH)
+        return plan
+
+    @property
+    def names(self) -> list[str]:
+        """What is reported besides the loss."""
         usual = ("accuracy",) if self.inputs.objective == "classification" else ()
-        names = [name for name in dict.fromkeys((*usual, *self.metrics)) if name != "loss"]
-        scores = Scores(self.inputs.objective, names, self.classes)
+        return [name for name in dict.fromkeys((*usual, *self.metrics)) if name != "loss"]
+
+    def _of(self, parts: Iterable[tuple[Integers, Floats]]) -> Evaluation:
+        """Return what outputs [n, C] of rows are worth, part by part."""
+        scores = Scores(self.inputs.objective, self.names, self.classes)
         losses = weights = 0.0
-        for plan in plans:
-            for part in _parts(plan, self.classes):
-                judged = _real_rows(part)
-                outputs = np.asarray(feed.predict(part), dtype=np.float64)
-                labels = self.labels[judged]
-                scores.add(outputs, labels)
-                each = self.inputs.predictions(judged, None, None)
-                losses += float((each * self._losses(outputs, labels)).sum())
-                weights += float(each.sum())
-        return Evaluation(losses / weights, len(rows), scores.result())
+        count = 0
+        for judged, outputs in parts:
+            labels = self.labels[judged]
+            scores.add(outputs, labels)
+            each = self.inputs.predictions(judged, None, None)
+            losses += float((each * self._losses(outputs, labels)).sum())
+            weights += float(each.sum())
+            count += len(judged)
+        return Evaluation(losses / weights, count, scores.result())
 
     def _losses(self, outputs: Array, labels: Array) -> Array:
         """Return each row's loss, as ``plan.TrainPlan`` defines it; float64 [n]."""
@@ -76,6 +94,37 @@ class Judge:
             if not smoothing:
                 return np.asarray(own)
             return np.asarray((1.0 - smoothing) * own - smoothing * logs.mean(axis=1))
+
+
+def judge_together(
+    judges: Sequence[Judge], rows: Sequence[Integers], outputs: Sequence[Array]
+) -> list[Evaluation]:
+    """Return what each judge says of outputs [n, C] of its rows: ``Judge.evaluate``, to the bit.
+
+    Those of the same rows that ask for nothing but the loss and the accuracy are judged at once.
+    """
+    found: list[Evaluation | None] = [None] * len(judges)
+    alike: dict[Any, list[int]] = {}
+    for index, judge in enumerate(judges):
+        if judge.names == ["accuracy"] and judge.inputs.row_weights is None:
+            key = id(rows[index]), id(judge.labels), judge.classes, judge.label_smoothing
+            alike.setdefault(key, []).append(index)
+        else:
+            values = np.asarray(outputs[index], dtype=np.float64)
+            found[index] = judge._of([(rows[index], values)])
+    for members in alike.values():
+        judge, own = judges[members[0]], rows[members[0]]
+        stacked = np.stack([outputs[index] for index in members]).astype(np.float64)
+        labels = np.tile(judge.labels[own], len(members))
+        losses = judge._losses(stacked.reshape(-1, judge.classes), labels)
+        losses = losses.reshape(len(members), -1).sum(axis=1) / len(own)
+        right = np.sum(stacked.argmax(axis=2) == judge.labels[own], axis=1) / len(own)
+        finite = np.all(np.isfinite(stacked).reshape(len(members), -1), axis=1)
+        for index, loss, share, sound in zip(
+            members, losses.tolist(), right.tolist(), finite.tolist(), strict=True
+        ):
+            found[index] = Evaluation(loss, len(own), {"accuracy": share if sound else None})
+    return [one for one in found if one is not None]
 
 
 def _added(sums: Sequence[Sums]) -> Sums:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from paribus.adapter import Session
-from paribus.position import Position
-
 
 class Stopped(Exception):
     """The run has made as many optimizer steps as it was asked for, and its state is kept."""
@@ -25,7 +22,7 @@ class Keeping:
         """Return whether the state is to be kept before another step is sent."""
         return False
 
-    def save(self, session: Session, at: Position) -> None:
+    def save(self) -> None:
         """Keep the state; no step is under way. It may end the training by an exception."""
 
     def advance(self, steps: int) -> None:

@@ -2,20 +2,28 @@
 
 It decides what happens between epochs: validation, what is kept, when to stop. How the optimizer
 steps of one epoch reach the adapter is ``paribus.stepping``.
+
+The loop is a generator: it yields what it waits for and is sent the answer. So it does not matter
+to it whether it is the only one (``train``) or one of many whose steps are made together
+(``paribus.together``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 import numpy as np
 
 from paribus.adapter import Array
 from paribus.errors import NonFiniteLoss
+from paribus.feeding import Feed
 from paribus.metrics import Evaluation
 from paribus.position import Kept
-from paribus.stepping import Steps, Training
+from paribus.stepping import Judgement, Results, Steps, Training, Wanted
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,25 @@ class Trained:
 
 
 def train(work: Training) -> Trained:
+    """Run a training, the only one of its session; what ``training`` returns and raises."""
+    feed = work.feed
+    assert isinstance(feed, Feed)  # only replicas, which share a device, have less
+    with closing(training(work)) as going:
+        answer: Any = None
+        while True:
+            try:
+                wanted = going.send(answer)
+            except StopIteration as end:
+                trained: Trained = end.value
+                return trained
+            answer = None
+            if isinstance(wanted, Results):
+                answer = wanted.pending.result()
+            elif isinstance(wanted, Judgement) and len(work.validation):
+                answer = work.judge.evaluate(feed, work.validation)
+
+
+def training(work: Training) -> Generator[Wanted, Any, Trained]:
     """Run a training from its position to its end, or until early stopping or ``after_epoch``.
 
     Raises:
@@ -66,8 +93,8 @@ def train(work: Training) -> Trained:
             done = (at.epoch - 1) * schedule.steps_per_epoch + at.start
             work.progress.advance(done, at.loss)
         while True:
-            loss = steps.epoch()
-            validation = _validate(work, at.epoch)
+            loss = yield from steps.epoch()
+            validation = _validated(work, at.epoch, (yield Judgement()))
             at.validations.append(validation)
             if recipe.keep == "best" and (at.kept is None or at.kept.beaten_by(validation, recipe)):
                 at.kept = Kept(at.epoch, loss, validation, session.export_weights())
@@ -107,10 +134,9 @@ def _require_finite(work: Training, kept: Kept) -> None:
         )
 
 
-def _validate(work: Training, epoch: int) -> Evaluation | None:
-    if len(work.validation) == 0:
+def _validated(work: Training, epoch: int, found: Evaluation | None) -> Evaluation | None:
+    if found is None:
         return None
-    found = work.judge.evaluate(work.feed, work.validation)
     work.record(
         [
             {

@@ -13,14 +13,15 @@ from paribus.adapter import Backend, Numerics, Precision, Session, Task
 from paribus.architectures import Network
 from paribus.closing import Closing
 from paribus.data import Dataset, Streamed
-from paribus.feeding import Feed
+from paribus.feeding import Feed, Supply
 from paribus.native.ported import open_session
+from paribus.replicas import Replicas
 
 OPEN_SESSIONS = 3
 
 
 class Machine(Closing):
-    """Opens sessions on one backend and device, and keeps the last few.
+    """Opens sessions, and replicas, on one backend and device, and keeps the last few.
 
     Attributes:
         backend: the descriptor; device: resolved, never ``auto``; precision; numerics.
@@ -35,13 +36,17 @@ class Machine(Closing):
         self.precision: Precision = precision
         self.numerics: Numerics = numerics
         self._open: OrderedDict[str, _Open] = OrderedDict()
+        # The replicas that were asked for last: the next trial asks for the same again.
+        self._shared: dict[str, _Shared] = {}
         self._closed_compile_seconds = 0.0
 
     @property
     def compile_seconds(self) -> float:
         """Wall seconds spent on tracing and compiling."""
-        return self._closed_compile_seconds + sum(
-            entry.session.compile_seconds for entry in self._open.values()
+        return (
+            self._closed_compile_seconds
+            + sum(entry.session.compile_seconds for entry in self._open.values())
+            + sum(entry.replicas.compile_seconds for entry in self._shared.values())
         )
 
     def session(self, network: Network, task: Task) -> Session:
@@ -50,8 +55,7 @@ class Machine(Closing):
         Raises:
             Unsupported: the backend cannot honour it.
         """
-        key = repr((network.architecture, network.parameters, network.input_shape, network.classes,
-                    network.objective, task))  # fmt: skip
+        key = _key(network, task)
         if key not in self._open:
             registry.check(self.backend, network, task, self.precision, self.device)
             while len(self._open) >= OPEN_SESSIONS:
@@ -69,19 +73,60 @@ class Machine(Closing):
         self._open.move_to_end(key)
         return self._open[key].session
 
+    def replicas(self, network: Network, task: Task, count: int) -> Replicas:
+        """Return ``count`` open replicas of a network and task; their weights are undefined.
+
+        Raises:
+            Unsupported: the backend cannot honour it.
+        """
+        key = f"{count} replicas of {_key(network, task)}"
+        if key not in self._shared:
+            registry.check(self.backend, network, task, self.precision, self.device)
+            while self._shared:
+                self._close_replicas()
+            opened = self.backend.open_replicas(
+                network,
+                task,
+                count,
+                device=self.device,
+                precision=self.precision,
+                numerics=self.numerics,
+            )
+            self._shared[key] = _Shared(opened)
+        return self._shared[key].replicas
+
+    def supply(self, replicas: Replicas, dataset: Dataset) -> Supply:
+        """Return the way of a dataset in memory to replicas; it is put there at the first call."""
+        entry = next(entry for entry in self._shared.values() if entry.replicas is replicas)
+        if dataset.fingerprint not in entry.supplies:
+            entry.supplies[dataset.fingerprint] = Supply(replicas, dataset.x, dataset.y)
+        return entry.supplies[dataset.fingerprint]
+
     def feed(self, session: Session, dataset: Dataset) -> Feed:
         """Return the dataset's way to the session; in memory it is put there at the first call."""
         if isinstance(dataset.x, Streamed):
             return Feed(session, dataset.x, dataset.y)
-        entry = next(entry for entry in self._open.values() if entry.session is session)
-        if dataset.fingerprint not in entry.feeds:
-            entry.feeds[dataset.fingerprint] = Feed(session, dataset.x, dataset.y)
-        return entry.feeds[dataset.fingerprint]
+        feeds = self.feeds(session)
+        if dataset.fingerprint not in feeds:
+            feeds[dataset.fingerprint] = Feed(session, dataset.x, dataset.y)
+        return feeds[dataset.fingerprint]
+
+    def feeds(self, session: Session) -> dict[str, Feed]:
+        """Return what is on its way to a session that is open, by a name; it may be added to."""
+        return next(entry for entry in self._open.values() if entry.session is session).feeds
 
     def close(self) -> None:
         """Close every session."""
         for key in list(self._open):
             self._close(key)
+        while self._shared:
+            self._close_replicas()
+
+    def _close_replicas(self) -> None:
+        _, entry = self._shared.popitem()
+        self._closed_compile_seconds += entry.replicas.compile_seconds
+        entry.supplies.clear()
+        entry.replicas.close()
 
     def _close(self, key: str) -> None:
         entry = self._open.pop(key)
@@ -94,3 +139,14 @@ class _Open:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.feeds: dict[str, Feed] = {}
+
+
+class _Shared:
+    def __init__(self, replicas: Replicas) -> None:
+        self.replicas = replicas
+        self.supplies: dict[str, Supply] = {}
+
+
+def _key(network: Network, task: Task) -> str:
+    return repr((network.architecture, network.parameters, network.input_shape, network.classes,
+                 network.objective, network.part, task))  # fmt: skip

@@ -118,7 +118,7 @@ class RunFolder:
         if self._metrics is None:
             raise RunFolderError(f"{self.path}: the run has ended; nothing can be recorded")
         try:
-            text = "".join(_json(row) + "\n" for row in rows).encode()
+            text = "".join(_line(row) for row in rows).encode()
             self._metrics.write(text)
             self._metrics.flush()
             self._count(text)
@@ -189,6 +189,17 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def _json(value: Any, indent: int | None = None) -> str:
     """Return strict JSON: NaN and infinities, which JSON has not, become null."""
     return json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
+
+
+# One encoder for all rows: to make one takes longer than to encode a row.
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    try:
+        return _ENCODER.encode(row) + "\n"
+    except ValueError:
+        return _json(row) + "\n"
 
 
 def _finite(value: Any) -> Any:

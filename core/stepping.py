@@ -9,20 +9,20 @@ kept: then none is.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from paribus.adapter import Pending, Session
+from paribus.adapter import Pending
 from paribus.batches import Schedule
 from paribus.errors import NonFiniteLoss
-from paribus.feeding import Fed, Feed
+from paribus.feeding import Fed, Supply
 from paribus.judging import Judge
 from paribus.keeping import Keeping
+from paribus.learner import Learner
 from paribus.metrics import Evaluation
 from paribus.plan import Integers, TrainPlan
 from paribus.position import Position
@@ -40,13 +40,54 @@ def silent(epoch: int, validation: Evaluation | None) -> bool:
     return False
 
 
+class Pace:
+    """How many steps are sent at a time: about half a second's worth.
+
+    Attributes:
+        size: steps of the next plan, at most.
+        ahead: whether it may be sent while the one before is under way.
+    """
+
+    ahead = True
+
+    def __init__(self) -> None:
+        self.size = 8
+
+    def adapt(self, steps: int, seconds: float) -> None:
+        """Learn from a plan that took so long; two are in flight, so it is at most doubled."""
+        if seconds < CHUNK_SECONDS / 2 and steps == self.size:
+            self.size = min(LARGEST_CHUNK, self.size * 2)
+        elif seconds > CHUNK_SECONDS * 4:
+            self.size = max(1, self.size // 2)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A training is about to send its next steps; what it sent before may be under way."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """A training waits for the ``StepResults`` of what it has sent."""
+
+    pending: Pending
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A training's epoch is over; it waits for its ``Evaluation``, None without validation rows."""
+
+
+Wanted = Turn | Results | Judgement
+
+
 @dataclass
 class Training:
     """One training: a session that has its weights and slots, the data, and how to report.
 
     Attributes:
         schedule: every optimizer step, as a function of its number.
-        feed: the dataset's way to the session.
+        feed: the dataset's way to the session; a ``Feed`` where the session is its own.
         validation: int64 rows evaluated after each epoch; empty for none.
         judge: how they are judged.
         labels: put into every recorded row, ``step`` first (candidate, fold, trial …).
@@ -54,11 +95,13 @@ class Training:
         after_epoch: told each epoch's number (from 1) and validation; True stops the training.
         keeping: keeps the state of the run now and then.
         position: where the training goes on; the beginning by default.
+        pace: how many steps are sent at a time.
+        clock: seconds, of which the differences are this training's.
     """
 
-    session: Session
+    session: Learner
     schedule: Schedule
-    feed: Feed
+    feed: Supply
     validation: Integers
     judge: Judge
     labels: Mapping[str, Any]
@@ -67,6 +110,8 @@ class Training:
     after_epoch: AfterEpoch = field(default=silent)
     keeping: Keeping = field(default_factory=Keeping)
     position: Position = field(default_factory=Position)
+    pace: Pace = field(default_factory=Pace)
+    clock: Callable[[], float] = time.perf_counter
 
     @property
     def title(self) -> str:
@@ -82,40 +127,50 @@ class Steps:
 
     def __init__(self, work: Training) -> None:
         self._work, self._at = work, work.position
-        self._size = 8
-        self._began = time.perf_counter() - self._at.seconds
+        self._began = work.clock() - self._at.seconds
         self._compiled = work.session.compile_seconds - self._at.compile_seconds
 
-    def epoch(self) -> float:
+    def epoch(self) -> Generator[Wanted, Any, float]:
         """Run what is left of the epoch under way; return its mean loss over examples or tokens."""
         work, at, session = self._work, self._at, self._work.session
         under_way: tuple[Fed[TrainPlan], Pending, float] | None = None
-        sent, lap = at.start, _Lap(session)
+        sent, lap = at.start, _Lap(work)
         with closing(work.feed.fed(self._plans())) as plans:
-            for fed in chain(plans, (None,)):
+            while True:
+                yield Turn()
+                fed = next(plans, None)
                 if work.keeping.due(sent - at.start):
                     if under_way is not None:
-                        self._collect(*under_way)
+                        yield from self._collect(*under_way)
                         under_way = None
                     at.train_seconds += lap.seconds()
                     self.take_time()
-                    work.keeping.save(session, at)
-                    lap = _Lap(session)
+                    work.keeping.save()
+                    lap = _Lap(work)
                 upcoming = None
                 if fed is not None:
-                    began = time.perf_counter()
+                    began = work.clock()
                     pending = session.train_steps(fed.handle, fed.plan)
                     upcoming = (fed, pending, began)
                     sent += fed.plan.steps
                 if under_way is not None:
-                    self._collect(*under_way)
+                    yield from self._collect(*under_way)
                 under_way = upcoming
+                if under_way is not None and not work.pace.ahead:
+                    yield from self._collect(*under_way)
+                    under_way = None
+                    # The state may be kept now, and whoever keeps it does not know this loop.
+                    at.train_seconds += lap.seconds()
+                    self.take_time()
+                    lap = _Lap(work)
+                if fed is None:
+                    break
         at.train_seconds += lap.seconds()
         return at.loss
 
     def take_time(self) -> None:
         """Write the time spent so far into the position."""
-        self._at.seconds = time.perf_counter() - self._began
+        self._at.seconds = self._work.clock() - self._began
         self._at.compile_seconds = self._work.session.compile_seconds - self._compiled
 
     def _plans(self) -> Iterator[TrainPlan]:
@@ -124,18 +179,21 @@ class Steps:
         start = at.start
         epoch = work.schedule.epoch(at.epoch - 1)
         while start < work.schedule.steps_per_epoch:
-            most = work.feed.steps(work.schedule.sizes[start]) or self._size
-            room = work.keeping.room(start - at.start) or self._size
-            plan = epoch.plan(start, min(self._size, most, room))
+            size = work.pace.size
+            most = work.feed.steps(work.schedule.sizes[start]) or size
+            room = work.keeping.room(start - at.start) or size
+            plan = epoch.plan(start, min(size, most, room))
             start += plan.steps
             yield plan
 
-    def _collect(self, fed: Fed[TrainPlan], pending: Pending, sent: float) -> None:
+    def _collect(
+        self, fed: Fed[TrainPlan], pending: Pending, sent: float
+    ) -> Generator[Wanted, Any, None]:
         """Wait for a chunk, record it and move the position past it."""
         work, at, plan = self._work, self._at, fed.plan
-        results = pending.result()
+        results = yield Results(pending)
         work.feed.free(fed)
-        self._adapt(plan.steps, time.perf_counter() - sent)
+        work.pace.adapt(plan.steps, work.clock() - sent)
         losses, rates = results.losses, plan.scalars["learning_rate"]
         first = (at.epoch - 1) * work.schedule.steps_per_epoch + at.start + 1
         rows: list[Row] = [
@@ -171,21 +229,14 @@ class Steps:
             at.loss_sum += loss * total
             at.counted += total
 
-    def _adapt(self, steps: int, seconds: float) -> None:
-        """Aim at half a second a chunk; two are in flight, so ``seconds`` is at most doubled."""
-        if seconds < CHUNK_SECONDS / 2 and steps == self._size:
-            self._size = min(LARGEST_CHUNK, self._size * 2)
-        elif seconds > CHUNK_SECONDS * 4:
-            self._size = max(1, self._size // 2)
-
 
 class _Lap:
     """Wall time from now on, without compiling."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._began, self._compiled = time.perf_counter(), session.compile_seconds
+    def __init__(self, work: Training) -> None:
+        self._work = work
+        self._began, self._compiled = work.clock(), work.session.compile_seconds
 
     def seconds(self) -> float:
-        compiled = self._session.compile_seconds - self._compiled
-        return max(0.0, time.perf_counter() - self._began - compiled)
+        compiled = self._work.session.compile_seconds - self._compiled
+        return max(0.0, self._work.clock() - self._began - compiled)

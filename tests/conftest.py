@@ -17,6 +17,14 @@ from experiments import FOUR
 from labs import PROMISED, Lab, Pool
 
 
+@pytest.fixture(scope="session", autouse=True)
+def features_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what frozen bodies compute out of the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARIBUS_CACHE", str(tmp_path_factory.mktemp("features")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def pool() -> Iterator[Pool]:
     pool = Pool()

@@ -26,10 +26,14 @@ class HuggingFaceBackend(TorchBackend):
     install = "pip install 'paribus[huggingface]'"
 
     def model(self, network: Network) -> Model:
-        """Return the ``PreTrainedModel`` of ``network``."""
-        from paribus.backends.huggingface.models import build
+        """Return the ``PreTrainedModel`` of ``network``; of a part of one, its nodes."""
+        if not network.part:
+            from paribus.backends.huggingface.models import build
 
-        return build(network)
+            return build(network)
+        from paribus.backends.huggingface.models import build_part
+
+        return build_part(network) or super().model(network)
 
     def own_kind(self) -> type[Module]:
         """Return ``PreTrainedModel``."""

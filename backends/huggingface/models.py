@@ -18,7 +18,8 @@ from transformers.models.bert.modeling_bert import BertEmbeddings
 from transformers.utils import logging
 
 from paribus.architectures import Network
-from paribus.backends.huggingface import attention, images, texts, wrapped
+from paribus.architectures.parts import Part
+from paribus.backends.huggingface import attention, images, parts, texts, wrapped
 from paribus.backends.huggingface import belongings as with_belongings
 from paribus.backends.torch.models import Model
 from paribus.backends.torch.tokens import lend
@@ -37,6 +38,11 @@ def build(network: Network) -> Model:
     _check_names(module, names)
     dropped, lent = kind.dropped(network), lend if kind is wrapped else attention.lend
     return Model(module, names, kind.outputs, _save, _prepare, dropped, lent)
+
+
+def build_part(network: Network) -> Model | None:
+    """Return a part of a network on transformers' modules; None where its nodes are the same."""
+    return parts.build(network, _prepare) if isinstance(network, Part) else None
 
 
 def _check_names(module: nn.Module, names: Mapping[str, tuple[str, ...]]) -> None:

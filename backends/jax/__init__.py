@@ -39,6 +39,7 @@ class JaxBackend(Backend):
         rules=frozenset(RULES),
         precisions=frozenset({"float32", "float64", "bfloat16"}),
         device_types=frozenset({"cpu", "cuda"}),
+        parts=True,
     )
 
     def available(self) -> str | None:

@@ -45,6 +45,7 @@ class TensorFlowBackend(Backend):
         rules=frozenset(RULES),
         precisions=frozenset({"float32", "float64", "bfloat16"}),
         device_types=frozenset({"cpu", "cuda"}),
+        parts=True,
     )
     reads = frozenset({".h5"})
 

@@ -30,10 +30,13 @@ from paribus.backends.tensorflow.native_models import (
 from paribus.backends.tensorflow.passes import Pass
 from paribus.backends.tensorflow.steps import Inputs, Steps, Targets
 from paribus.errors import SpecError, Unsupported
-from paribus.native.network import GIVEN, NativeNetwork
+from paribus.native.network import GIVEN, NATIVE, NativeNetwork
+from paribus.noise import GOLDEN
 
 Tensor = Any
 NAME = "tensorflow"
+# What Keras calls the state of a layer's random numbers: a seed and a counter.
+GENERATOR = "seed_generator_state"
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class NativeSteps(Steps):
         """Return the model's outputs; everything that it would assign is a new statistic."""
         assert self.built is not None
         model, names = self.built.model, self._names()
-        values = [(v, state.tensors[names[id(v)]]) for v in model.variables]
+        values = [(v, self._start(v, state.tensors[names[id(v)]], state)) for v in model.variables]
 
         def stateless() -> Tensor:
             # Called as its user would: whether the model takes ``training`` is its own affair.
@@ -65,6 +68,15 @@ class NativeSteps(Steps):
             return outputs
 
         return call(self.target, x, stateless)
+
+    def _start(self, variable: Any, value: Tensor, state: Pass) -> Tensor:
+        """Return a variable's value; of a generator's state, what the step's keys make of it."""
+        if state.noise is None or variable.name != GENERATOR:
+            return value
+        # Two generators do not draw the same.
+        place = list(self.states).index(id(variable))
+        words = state.noise.words[NATIVE] + tf.stack([state.noise.first, GOLDEN * place])
+        return tf.cast(words % 2**32, value.dtype)
 
     def moving(self) -> tuple[str, ...]:
         """Return the names of all variables that are not trained."""

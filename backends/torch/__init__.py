@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from paribus.backends.torch.models import Model
+    from paribus.replicas import Replicas
 
 
 class TorchBackend(Backend):
@@ -43,6 +44,8 @@ class TorchBackend(Backend):
         rules=frozenset(RULES),
         precisions=frozenset(("float32", "float64", "bfloat16")),
         device_types=frozenset(("cpu", "cuda", "mps")),
+        replicated=frozenset(("linear", "relu", "tanh", "dropout", "flatten")),
+        parts=True,
     )  # fmt: skip
     reads = frozenset((".pth", ".pt", ".bin"))
 
@@ -92,6 +95,22 @@ class TorchBackend(Backend):
             builder = network.builder(self.name)
             model = open_model(builder, network, precision, self.own_kind())
         return TorchSession(network, task, model, wanted, precision, numerics)
+
+    def open_replicas(
+        self,
+        network: Network,
+        task: Task,
+        count: int,
+        *,
+        device: str,
+        precision: Precision,
+        numerics: Numerics,
+    ) -> Replicas:
+        """Open replicas; they compute from the network's nodes, whatever ``model`` returns."""
+        self._require()
+        from paribus.backends.torch.replicas import TorchReplicas
+
+        return TorchReplicas(network, task, count, device, precision, numerics)
 
     def inspect(self, builder: Builder, input_shape: Shape, seed: int) -> Inspection:
         """Build a user's ``torch.nn.Module`` and look at it; see ``paribus.adapter``."""

@@ -45,7 +45,7 @@ class Model:
             those of the node's own name are left out.
         lend: makes an attention module compute with a function (see ``noise.Lend``).
         own: whether it is the user's own code, with values, of which nothing else is known.
-        restart: called when new weights come, which begin a training anew.
+        seed: begins the stream of random numbers that the user's own code draws in training.
     """
 
     module: nn.Module
@@ -56,7 +56,7 @@ class Model:
     dropped: Mapping[str, str] = field(default_factory=dict)
     lend: Lend = lend
     own: bool = False
-    restart: Callable[[], None] = lambda: None
+    seed: Callable[[int], None] = lambda number: None
 
 
 class GraphModule(nn.Module):
@@ -102,7 +102,8 @@ def build(network: Network) -> Model:
         module, names = _published(network), _published_names(network)
         if module is None:
             module, names = GraphModule(network), graph_names(network)
-            return Model(module, names, graph_outputs, save_state_dict)
+            outputs = part_outputs if network.part else graph_outputs
+            return Model(module, names, outputs, save_state_dict)
     return Model(module, names, _call, save_state_dict, dropped=_published_places(network))
 
 
@@ -152,6 +153,8 @@ def save_state_dict(module: nn.Module, folder: Path, belongings: Belongings) -> 
 
 def _published(network: Network) -> nn.Module | None:
     """Return torchvision's model, or None where it has none of this architecture and shape."""
+    if network.part:
+        return None
     for start, make in PUBLISHED:
         if network.architecture.startswith(start):
             return make(network)
@@ -231,3 +234,9 @@ def graph_outputs(module: nn.Module, x: Tensor, positions: Tensor | None) -> Ten
     """Return a ``GraphModule``'s outputs."""
     outputs: Tensor = module(x, positions)
     return outputs
+
+
+def part_outputs(module: nn.Module, x: Tensor, positions: Tensor | None) -> Tensor:
+    """Return the outputs of a part of a network; images as [b, H, W, C], as they are put."""
+    outputs = graph_outputs(module, x, positions)
+    return outputs.permute(0, 2, 3, 1) if outputs.ndim == 4 else outputs

@@ -31,15 +31,17 @@ ROWS = 2
 class Draws:
     """The random numbers of a model in training (its dropout): a stream of its own.
 
-    The process's generator stays as it is, and a repeat draws the same.
+    The process's generator stays as it is. ``seed`` begins the stream; it goes on from call to
+    call.
     """
 
     def __init__(self) -> None:
         self._state: list[Tensor] = []
+        self._seed = 0
 
-    def restart(self) -> None:
-        """Begin the stream anew."""
-        self._state = []
+    def seed(self, number: int) -> None:
+        """Begin the stream that ``number``, below 2⁶³, stands for."""
+        self._state, self._seed = [], number
 
     @contextmanager
     def drawing(self, device: torch.device) -> Iterator[None]:
@@ -51,7 +53,7 @@ class Draws:
                 for place, state in zip(devices, self._state[1:], strict=True):
                     torch.cuda.set_rng_state(state, place)
             else:
-                torch.manual_seed(0)
+                torch.manual_seed(self._seed)
             yield
             self._state = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, devices)]
 
@@ -87,7 +89,7 @@ def open_model(
         with draws.drawing(x.device):
             return _logits(builder.target, module, x)
 
-    return Model(module, names, logits, _save, own=True, restart=draws.restart)
+    return Model(module, names, logits, _save, own=True, seed=draws.seed)
 
 
 def inspect(

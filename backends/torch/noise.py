@@ -88,7 +88,8 @@ class Noise:
         self._lend = model.lend
         self._undo: list[Callable[[], None]] = []
         self.held: list[nn.Module] = []
-        if not network.noisy:
+        self._seed = model.seed if model.own else None
+        if not network.noisy or model.own:
             return
         for name in network.noisy:
             node = network.node[name]
@@ -108,14 +109,19 @@ class Noise:
             yield
             return
         self._keys, self._first = dict(zip(self._noisy, keys.tolist(), strict=True)), first
+        one, two = self._keys[self._noisy[0]]
+        number = (one % WORD * WORD + two % WORD + first) % 2**63
         try:
+            if self._seed is not None:
+                self._seed(number)
+                yield
+                return
             if not self._native:
                 yield
                 return
             # The generators are the process's: they are put back as they were.
             with torch.random.fork_rng(self._cuda):
-                one, two = self._keys[self._noisy[0]]
-                torch.manual_seed((one % WORD * WORD + two % WORD + first) % 2**63)
+                torch.manual_seed(number)
                 yield
         finally:
             self._keys = {}
@@ -188,38 +194,38 @@ class Noise:
         piece = min(PIECE, count) if device.type == "cpu" else count
         if len(self._counters) < piece or self._counters.device != device:
             self._counters = torch.arange(piece, dtype=torch.int32, device=device)
-            self._counters.mul_(_signed(GOLDEN))
+            self._counters.mul_(signed(GOLDEN))
         kept = torch.empty(2 * count, dtype=torch.bool, device=device)
         for first in range(0, count, piece):
             last = min(first + piece, count)
             # i · golden + key₀; the first i is the first row's, or the piece's.
-            start = _signed(key[0] + (self._first * each + first) * GOLDEN)
+            start = signed(key[0] + (self._first * each + first) * GOLDEN)
             x = self._counters[: last - first] + start
-            _mix(x, key[1])
+            mix(x, key[1])
             torch.ge(x.view(torch.int16), least - 2**15, out=kept[2 * first : 2 * last])
         if size % 2:
             kept = kept.view(rows, 2 * each)[:, :size].contiguous()
         return kept.view(torch.uint8)
 
 
-def _mix(x: Tensor, key: int) -> None:
+def mix(x: Tensor, key: int | Tensor) -> None:
     """Turn i · golden + key₀ into words whose halves are ordered as signed numbers, in place.
 
     PyTorch shifts signed numbers arithmetically: a mask takes the copies of the sign away.
     """
     shifted = x >> 16
     x ^= shifted.bitwise_and_(0xFFFF)
-    x *= _signed(FIRST)
+    x *= signed(FIRST)
     x ^= key
     torch.bitwise_right_shift(x, 15, out=shifted)
     x ^= shifted.bitwise_and_(0x1FFFF)
-    x *= _signed(SECOND)
+    x *= signed(SECOND)
     torch.bitwise_right_shift(x, 16, out=shifted)
     # Turning the upper bit of each half makes unsigned order signed order.
-    x ^= shifted.bitwise_and_(0xFFFF).bitwise_xor_(_signed(0x80008000))
+    x ^= shifted.bitwise_and_(0xFFFF).bitwise_xor_(signed(0x80008000))
 
 
-def _signed(word: int) -> int:
+def signed(word: int) -> int:
     """Return the signed number of 32 bits with the bits of ``word``, modulo 2³²."""
     return (word + WORD // 2) % WORD - WORD // 2
 

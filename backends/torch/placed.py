@@ -51,7 +51,7 @@ class Placed:
             module = module.to(memory_format=torch.channels_last)
         self.module: nn.Module = module.eval().requires_grad_(False)
         self._training = False
-        self._restart = model.restart
+        self._seed = model.seed
         state = module.state_dict(keep_vars=True)
         self.tensors: dict[str, Tensor] = {}
         for name in network.tensors:
@@ -91,7 +91,7 @@ class Placed:
 
     def restart(self) -> None:
         """Set what counts batches to zero, and random numbers to their start."""
-        self._restart()
+        self._seed(0)
         for counter in self._counters:
             counter.zero_()
 

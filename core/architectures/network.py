@@ -151,6 +151,11 @@ class Network:
     tensors: Mapping[str, Tensor]
     objective: Objective = "classification"
 
+    @property
+    def part(self) -> str:
+        """Which part of its architecture it is; empty for a whole network."""
+        return ""
+
     @cached_property
     def reads_tokens(self) -> bool:
         """Whether its input is a text's token numbers."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from paribus.architectures.network import (
     INPUT,
@@ -41,6 +42,15 @@ class NativeNetwork(Network):
     builders: Mapping[str, Builder] = field(default_factory=dict)
     tables: Mapping[str, Table] = field(default_factory=dict)
     native: Mapping[str, tuple[NativeTensor, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def noisy(self) -> tuple[str, ...]:
+        """One name for all that the model draws: what it drops is its own code's affair.
+
+        The plan's keys of a step are where the framework's generator starts in it, so that a run
+        that is gone on with drops what it would have dropped.
+        """
+        return (NATIVE,)
 
     def builder(self, backend: str) -> Builder:
         """Return a backend's builder.

@@ -19,6 +19,7 @@ from paribus.errors import BackendError
 from paribus.native.builder import Builder
 from paribus.native.inspection import Inspection
 from paribus.remote.native import to_inspection
+from paribus.remote.replicas import RemoteReplicas
 from paribus.remote.server import ERRORS
 from paribus.remote.session import RemoteSession
 from paribus.remote.values import from_network, from_task
@@ -101,6 +102,28 @@ class RemoteBackend(Closing, Backend):
             numerics=numerics,
         )
         return RemoteSession(self, reply["value"])
+
+    def open_replicas(
+        self,
+        network: Network,
+        task: Task,
+        count: int,
+        *,
+        device: str,
+        precision: Precision,
+        numerics: Numerics,
+    ) -> RemoteReplicas:
+        """Open replicas in the child; the arguments and errors of ``Backend.open_replicas``."""
+        reply = self.call(
+            "open_replicas",
+            network=from_network(network),
+            task=from_task(task),
+            count=count,
+            device=device,
+            precision=precision,
+            numerics=numerics,
+        )
+        return RemoteReplicas(self, reply["value"])
 
     def inspect(self, builder: Builder, input_shape: Shape, seed: int) -> Inspection:
         """Look at a user's model in the child; the errors of ``Backend.inspect``."""

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from paribus import errors, registry
-from paribus.adapter import Session
 from paribus.channel import Closed, claim, receive, send
 from paribus.native.builder import Builder
 from paribus.native.ported import open_session
@@ -33,9 +32,9 @@ ERRORS: dict[str, type[errors.ParibusError]] = {
 
 
 class _Guest:
-    """A session with what the parent knows of it by number."""
+    """A session, or replicas, with what the parent knows of it by number."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Any) -> None:
         self.session = session
         self.handles: dict[int, Any] = {}
         self.pending: dict[int, Any] = {}
@@ -63,6 +62,18 @@ class _Server:
                 guest.session.save_native(Path(folder), to_belongings(belongings))
             ),
             "free": lambda guest, handle: guest.session.free(guest.handles.pop(handle)),
+            "replica_import_weights": lambda guest, replica, tensors: guest.session.import_weights(
+                replica, tensors
+            ),
+            "replica_export_weights": lambda guest, replica: guest.session.export_weights(replica),
+            "replica_import_optimizer": lambda guest, replica, slots: (
+                guest.session.import_optimizer(replica, slots)
+            ),
+            "replica_export_optimizer": lambda guest, replica: guest.session.export_optimizer(
+                replica
+            ),
+            "replicas_train_steps": self._train_replicas,
+            "replicas_predict": self._predict_replicas,
         }
 
     def answer(self, method: str, arguments: Values) -> tuple[Any, float]:
@@ -71,6 +82,8 @@ class _Server:
             return self._backend.devices(), 0.0
         if method == "open":
             return self._open(arguments), 0.0
+        if method == "open_replicas":
+            return self._open_replicas(arguments), 0.0
         if method == "inspect":
             builder = Builder(**arguments.pop("builder"))
             shape = tuple(arguments["input_shape"])
@@ -94,6 +107,12 @@ class _Server:
         self._guests[number] = _Guest(open_session(self._backend, network, task, **arguments))
         return number
 
+    def _open_replicas(self, arguments: Values) -> int:
+        network, task = to_network(arguments.pop("network")), to_task(arguments.pop("task"))
+        number = next(self._numbers)
+        self._guests[number] = _Guest(self._backend.open_replicas(network, task, **arguments))
+        return number
+
     def _put(self, guest: _Guest, x: Any, y: Any) -> int:
         number = next(self._numbers)
         guest.handles[number] = guest.session.put(x, y)
@@ -107,6 +126,18 @@ class _Server:
 
     def _result(self, guest: _Guest, pending: int) -> Any:
         return guest.pending.pop(pending).result()
+
+    def _train_replicas(
+        self, guest: _Guest, handle: int, replicas: list[int], plans: list[Values]
+    ) -> Any:
+        given = {r: to_train_plan(plan) for r, plan in zip(replicas, plans, strict=True)}
+        return list(guest.session.train_steps(guest.handles[handle], given).values())
+
+    def _predict_replicas(
+        self, guest: _Guest, handle: int, replicas: list[int], plans: list[Values]
+    ) -> Any:
+        given = {r: to_eval_plan(plan) for r, plan in zip(replicas, plans, strict=True)}
+        return list(guest.session.predict(guest.handles[handle], given).values())
 
     def _evaluate(self, guest: _Guest, handle: int, plan: Values) -> Any:
         return guest.session.evaluate(guest.handles[handle], to_eval_plan(plan))

@@ -7,6 +7,7 @@ from typing import Any
 
 from paribus.adapter import Task
 from paribus.architectures import Network, build
+from paribus.architectures.parts import Part, part
 from paribus.belongings import Belongings, ImageProcessing
 from paribus.native.network import NativeNetwork
 from paribus.plan import Augmentation, EvalPlan, Preprocess, Targets, TrainPlan
@@ -16,9 +17,11 @@ Values = dict[str, Any]
 
 
 def from_network(network: Network) -> Values:
-    """Return the five fields that rebuild a network, or what rebuilds a model of the user's own."""
+    """Return what rebuilds a network, a part of one, or a model of the user's own."""
     if isinstance(network, NativeNetwork):
         return {"native": from_native(network)}
+    if isinstance(network, Part):
+        return {**from_network(network.whole), "part": [network.side, network.boundary]}
     return {
         "architecture": network.architecture,
         "parameters": dict(network.parameters),
@@ -32,13 +35,14 @@ def to_network(values: Values) -> Network:
     """Rebuild a network; its parameters are validated again."""
     if "native" in values:
         return to_native(values["native"])
-    return build(
+    whole = build(
         values["architecture"],
         values["parameters"],
         tuple(values["input_shape"]),
         values["classes"],
         values["objective"],
     )
+    return whole if "part" not in values else part(whole, *values["part"])
 
 
 def from_task(task: Task) -> Values:

@@ -1,7 +1,8 @@
 """The trainings that have ended: told again instead of done again when a run goes on.
 
-Steps ask for trainings in an order that follows from the spec and from the outcomes before. So the
-journal is a list, and the next training that is asked for must be the next one in it.
+Steps ask for trainings in an order that follows from the spec and from the outcomes before; those
+that were trained side by side ended in any order. So a training is found by its labels, which no
+other has, and what is left must be among those that are asked for next.
 """
 
 from __future__ import annotations
@@ -19,29 +20,33 @@ class Journal:
 
     Attributes:
         entries: all of them.
+        unrecalled: those that an earlier leg left and nobody has asked for, in their order.
     """
 
     def __init__(self, entries: Sequence[Finished] = ()) -> None:
         self.entries = list(entries)
-        self._recalled = 0
-        self._earlier = len(self.entries)
+        self.unrecalled = [entry.identity for entry in self.entries]
+        self._earlier = {_key(entry.identity): entry for entry in self.entries}
 
     def recall(self, identity: Identity) -> Finished | None:
         """Return the outcome of a training that an earlier leg finished, or None.
 
         Raises:
-            RunError: the earlier leg finished another training here.
+            RunError: the earlier leg finished another training of these labels.
         """
-        if self._recalled == self._earlier:
-            return None
-        found = self.entries[self._recalled]
-        require_same(found.identity, identity)
-        self._recalled += 1
+        found = self._earlier.pop(_key(identity), None)
+        if found is not None:
+            require_same(found.identity, identity)
+            self.unrecalled.remove(found.identity)
         return found
 
     def add(self, entry: Finished) -> None:
         """Add a training that has ended now."""
         self.entries.append(entry)
+
+
+def _key(identity: Identity) -> tuple[tuple[str, str | int], ...]:
+    return tuple(sorted(identity.labels.items()))
 
 
 class Listener:

@@ -7,16 +7,18 @@ when a signal was heard, and where the run is to stop. Which step that is change
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from safetensors import SafetensorError
 
-from paribus.adapter import Array, Session
+from paribus.adapter import Array
+from paribus.checkpoints.tensorfile import TensorFile
 from paribus.errors import NonFiniteLoss, RunFolderError
 from paribus.keeping import Keeping, Stopped
 from paribus.loop import Trained, train
-from paribus.position import Position
 from paribus.runfolder import RunFolder
 from paribus.runstate import tensors
 from paribus.runstate.interruption import Interruption
@@ -38,9 +40,22 @@ from paribus.runstate.records import (
     State,
     UnderWay,
 )
-from paribus.runstate.store import Checkpoint, Store
+from paribus.runstate.store import TENSORS, Checkpoint, Store
 from paribus.spec.resuming import Checkpoints
 from paribus.stepping import AfterEpoch, Training
+from paribus.together import Ending
+
+Together = Callable[[Sequence[Training], Keeping, Callable[[int, Ending], None]], None]
+
+
+@dataclass
+class _Attempt:
+    """A training under way."""
+
+    identity: Identity
+    work: Training
+    listener: Listener
+    lasting: bool
 
 
 class Keeper(Keeping):
@@ -68,9 +83,13 @@ class Keeper(Keeping):
         self._folder, self._cadence, self._interruption = folder, cadence, interruption
         self._ledger, self._begun = ledger, begun
         self._journal = Journal([] if state is None else state.finished)
-        self._training = None if state is None else state.training
+        together = [] if state is None or state.training is None else [state.training]
+        together += [] if state is None else state.beside
+        self._under_way = dict(enumerate(together))
+        self._shared = len(together)
+        self._expected: list[dict[str, str | int]] = []
         self._weights: dict[int, dict[str, Array]] = {}
-        self._current: Identity | None = None
+        self._current: list[_Attempt] = []
         self._stop_at = None if stop_after is None else self.steps + stop_after
         self._rest()
 
@@ -95,6 +114,7 @@ class Keeper(Keeping):
         """
         found = self._journal.recall(identity)
         if found is None:
+            self._require_expected(identity)
             return None
         judged = None if found.outcome is None else found.outcome.validation
         require_metrics(identity, metrics, [judged, *found.validations])
@@ -118,29 +138,52 @@ class Keeper(Keeping):
             work: the training; the session has its initial weights.
             lasting: whether later steps need its weights, so that a state has to hold them.
         """
-        self._current, work.keeping = identity, self
-        self._go_on(identity, work)
-        listener = Listener(work.after_epoch)
-        work.after_epoch = listener
-        at = work.position
-
-        def finished(how: Any, **values: Any) -> None:
-            heard = [Judged.of(one) for one in at.validations] if listener.listens else []
-            self._finish(Finished(identity=identity, how=how, validations=heard, **values))
-
+        attempt = self._enter(identity, work, lasting)
+        work.keeping = self
         try:
             trained = train(work)
         except NonFiniteLoss as error:
-            finished("diverged", error=str(error), seconds=at.seconds)
+            self._leave(attempt, error)
+            self._keep_what_is_due()
             raise
         except Exception:
-            if listener.raised:
-                finished("cut", seconds=at.seconds)
+            if attempt.listener.raised:
+                self._finish(attempt, "cut", seconds=work.position.seconds)
+                self._keep_what_is_due()
             raise
-        if lasting:
-            self._weights[len(self._journal.entries)] = trained.weights
-        finished("complete", outcome=Outcome.of(trained), seconds=trained.seconds)
+        self._leave(attempt, trained)
+        self._keep_what_is_due()
         return trained
+
+    def train_together(
+        self, works: Mapping[int, tuple[Identity, Training]], run: Together
+    ) -> dict[int, Ending]:
+        """Run trainings side by side, each from where an earlier leg left it if one did.
+
+        None of them is lasting, and nobody listens to their epochs.
+
+        Args:
+            works: by number; their replicas have their initial weights.
+            run: runs them: ``paribus.together.run`` with the arguments that it lacks.
+
+        Returns:
+            how each ended, by number.
+        """
+        numbers = list(works)
+        attempts = [self._enter(*works[number], False) for number in numbers]
+        found: dict[int, Ending] = {}
+
+        def ended(index: int, ending: Ending) -> None:
+            self._leave(attempts[index], ending)
+            found[numbers[index]] = ending
+
+        run([attempt.work for attempt in attempts], self, ended)
+        self._keep_what_is_due()
+        return found
+
+    def expect(self, labels: Sequence[Mapping[str, str | int]]) -> None:
+        """Say which trainings come next, in any order: what an earlier leg left is among them."""
+        self._expected = [dict(own) for own in labels]
 
     def summary(self) -> dict[str, Any]:
         """Return what ``result.json`` says of the legs, and of the time that all of them took."""
@@ -168,26 +211,76 @@ class Keeper(Keeping):
         """See ``Keeping``."""
         self.steps += steps
 
-    def save(self, session: Session, at: Position) -> None:
-        """Write a checkpoint of the run in the middle of a training.
+    def save(self) -> None:
+        """Write a checkpoint of the run in the middle of a training, or of several.
 
         Raises:
             Stopped: the run was to stop here.
             KeyboardInterrupt, SystemExit: a signal was heard.
             RunFolderError: it cannot be written.
         """
-        assert self._current is not None  # a training runs
-        if not at.begun:
-            self._write(None, {})
+        begun = [attempt for attempt in self._current if attempt.work.position.begun]
+        held: dict[str, Array] = {}
+        for index, attempt in enumerate(begun):
+            held |= tensors.of_training(attempt.work.session, attempt.work.position, index)
+        under_way = [
+            UnderWay(identity=attempt.identity, place=Place.of(attempt.work.position))
+            for attempt in begun
+        ]
+        self._write(under_way, held)
+
+    def _enter(self, identity: Identity, work: Training, lasting: bool) -> _Attempt:
+        """Begin a training, or go on with it."""
+        self._go_on(identity, work)
+        listener = Listener(work.after_epoch)
+        work.after_epoch = listener
+        attempt = _Attempt(identity, work, listener, lasting)
+        self._current.append(attempt)
+        return attempt
+
+    def _leave(self, attempt: _Attempt, ending: Ending) -> None:
+        """Note that a training came to its end, or to a loss that is not finite."""
+        seconds = attempt.work.position.seconds
+        if isinstance(ending, NonFiniteLoss):
+            self._finish(attempt, "diverged", error=str(ending), seconds=seconds)
             return
-        under_way = UnderWay(identity=self._current, place=Place.of(at))
-        self._write(under_way, tensors.of_training(session, at))
+        if attempt.lasting:
+            self._weights[len(self._journal.entries)] = ending.weights
+        outcome = Outcome.of(ending)
+        self._finish(attempt, "complete", outcome=outcome, seconds=ending.seconds)
+
+    def _finish(self, attempt: _Attempt, how: Any, **values: Any) -> None:
+        listener, at = attempt.listener, attempt.work.position
+        heard = [Judged.of(one) for one in at.validations] if listener.listens else []
+        entry = Finished(identity=attempt.identity, how=how, validations=heard, **values)
+        self._journal.add(entry)
+        self._current.remove(attempt)
+
+    def _keep_what_is_due(self) -> None:
+        if self.due(0):
+            self._write([], {})
+
+    def _require_expected(self, identity: Identity) -> None:
+        """Require that what an earlier leg left belongs to the trainings that come next."""
+        left = [b.identity for b in self._under_way.values()] + self._journal.unrecalled
+        for other in left:
+            if other.labels not in (*self._expected, identity.labels):
+                require_same(other, identity)
+
+    @cached_property
+    def _held(self) -> TensorFile:
+        """The tensors of the checkpoint that this leg began with."""
+        assert self._begun is not None  # something was under way
+        return TensorFile(self._begun.path / TENSORS)
 
     def _go_on(self, identity: Identity, work: Training) -> None:
         """Restore the training that a checkpoint was written in, if this is the one."""
-        begun, self._training = self._training, None
-        if begun is None or self._begun is None:
+        index = next(
+            (i for i, b in self._under_way.items() if b.identity.labels == identity.labels), None
+        )
+        if index is None or self._begun is None:
             return
+        begun = self._under_way.pop(index)
         require_same(begun.identity, identity)
         place, schedule = begun.place, work.schedule
         judged = [*place.validations, *([] if place.kept is None else [place.kept[2]])]
@@ -198,18 +291,12 @@ class Keeper(Keeping):
                 f"{self._begun.path}: epoch {place.epoch}, step {place.start} is no place in "
                 f"{identity.title}; run it anew with --overwrite"
             )
-        kept = tensors.restore(self._begun.path, begun.place, work)
+        kept = tensors.restore(self._held, index, self._shared, begun.place, work)
         work.position = begun.place.position(kept)
         self.earlier_seconds += work.position.seconds
         report(identity, begun.place.validations, work.after_epoch, raises=False)
 
-    def _finish(self, entry: Finished) -> None:
-        self._journal.add(entry)
-        self._current = None
-        if self.due(0):
-            self._write(None, {})
-
-    def _write(self, training: UnderWay | None, held: Mapping[str, Array]) -> None:
+    def _write(self, under_way: Sequence[UnderWay], held: Mapping[str, Array]) -> None:
         try:
             for index, weights in self._weights.items():
                 name = self.store.save_model(weights)
@@ -224,7 +311,8 @@ class Keeper(Keeping):
                 metrics=self._folder.mark(),
                 legs=self._ledger.upto(self.steps),
                 finished=self._journal.entries,
-                training=training,
+                training=under_way[0] if under_way else None,
+                beside=list(under_way[1:]),
             )
             self.store.write(state, held)
         except (OSError, SafetensorError) as error:

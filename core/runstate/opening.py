@@ -21,7 +21,7 @@ from paribus.spec.tree import Tree, quote, show
 from paribus.steps.examples import Examples, step_data
 
 # What may differ between the legs of a run. Where the data is may, too: its fingerprint may not.
-FREE = ("backend", "device", "checkpoints")
+FREE = ("backend", "device", "checkpoints", "batched_trainings", "cache")
 PLACES = (("data", "path"), ("pretrain", "data", "path"))
 
 

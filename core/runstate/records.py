@@ -199,6 +199,7 @@ class State(Record):
         spec: the experiment's tree, without what may change on the way.
         data: of ``pretrain`` and of the task, by step.
         optimizer_steps: of all trainings so far.
+        training: the one under way; beside: those that are trained together with it.
     """
 
     format: Literal[1]
@@ -209,3 +210,4 @@ class State(Record):
     legs: list[Leg]
     finished: list[Finished]
     training: UnderWay | None
+    beside: list[UnderWay] = []

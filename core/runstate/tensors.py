@@ -3,42 +3,57 @@
 weights/NAME        canonical weights
 slots/SLOT/NAME     optimizer slots
 kept/NAME           weights of the best epoch so far
+
+Of trainings that are trained together, those after the first are under ``beside/N/``, N from 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from paribus import weights
-from paribus.adapter import Array, Session
+from paribus.adapter import Array
 from paribus.checkpoints.tensorfile import DTYPES, TensorFile
 from paribus.errors import WeightsError
+from paribus.learner import Learner
 from paribus.position import Position
 from paribus.runstate.records import Place
-from paribus.runstate.store import TENSORS
 from paribus.stepping import Training
 
-WEIGHTS, SLOTS, KEPT = "weights/", "slots/", "kept/"
+WEIGHTS, SLOTS, KEPT, BESIDE = "weights/", "slots/", "kept/", "beside/"
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def of_training(session: Session, at: Position) -> dict[str, Array]:
-    """Return copies of the tensors of a training under way, by their names in the file."""
+def of_training(session: Learner, at: Position, index: int) -> dict[str, Array]:
+    """Return copies of the tensors of a training under way, by their names in the file.
+
+    Args:
+        session: has its weights and slots.
+        at: where it is.
+        index: its place among those that are trained together.
+    """
     found = {WEIGHTS + name: array for name, array in session.export_weights().items()}
     for slot, arrays in session.export_optimizer().items():
         found |= {f"{SLOTS}{slot}/{name}": array for name, array in arrays.items()}
     if at.kept is not None:
         found |= {KEPT + name: array for name, array in at.kept.weights.items()}
-    return found
+    return {_under(index) + name: array for name, array in found.items()}
 
 
-def restore(folder: Path, place: Place, work: Training) -> dict[str, Array]:
+def restore(
+    file: TensorFile, index: int, count: int, place: Place, work: Training
+) -> dict[str, Array]:
     """Give a session the tensors of a checkpoint; return the weights of the best epoch.
 
     The session is one that was opened for the training, so what it exports says what must be there.
+
+    Args:
+        file: of the checkpoint.
+        index, count: the training's place among those that were trained together, and how many.
+        place: where it was.
+        work: the training.
 
     Raises:
         WeightsError: the file has other tensors, shapes or dtypes.
@@ -51,12 +66,13 @@ def restore(folder: Path, place: Place, work: Training) -> dict[str, Array]:
     }
     if place.kept is not None:
         wanted |= {KEPT + name: array for name, array in own.items()}
-    file = TensorFile(folder / TENSORS)
-    _require(file, {name: array.shape for name, array in wanted.items()})
-    _require_dtype(file, next(iter(own.values())).dtype)
+    top = _under(index)
+    shapes = {top + name: array.shape for name, array in wanted.items()}
+    _require(file, shapes, top, BESIDE if count > 1 and not index else "")
+    _require_dtype(file, next(iter(own.values())).dtype, shapes)
 
     def read(prefix: str, names: Mapping[str, Array]) -> dict[str, Array]:
-        return {name: file.read(prefix + name) for name in names}
+        return {name: file.read(top + prefix + name) for name in names}
 
     session.import_weights(read(WEIGHTS, own))
     session.import_optimizer(
@@ -75,13 +91,24 @@ def model(file: TensorFile, shapes: Shapes) -> dict[str, Array]:
     return {name: file.read(name) for name in shapes}
 
 
-def _require(file: TensorFile, shapes: Shapes) -> None:
+def _under(index: int) -> str:
+    """Return where the tensors of the training number ``index`` stand."""
+    return f"{BESIDE}{index}/" if index else ""
+
+
+def _require(file: TensorFile, shapes: Shapes, top: str = "", others: str = "") -> None:
+    """Require exactly ``shapes`` under ``top``, whatever is under ``others``."""
     # Of the right shape, and no memory behind it: only shapes are looked at.
-    found = {name: np.broadcast_to(np.float32(0), e.shape) for name, e in file.entries.items()}
+    found = {
+        name: np.broadcast_to(np.float32(0), e.shape)
+        for name, e in file.entries.items()
+        if name.startswith(top) and not (others and name.startswith(others))
+    }
     weights.check(found, shapes, str(file.file))
 
 
-def _require_dtype(file: TensorFile, dtype: np.dtype[np.generic]) -> None:
-    for name, entry in file.entries.items():
+def _require_dtype(file: TensorFile, dtype: np.dtype[np.generic], names: Iterable[str]) -> None:
+    for name in names:
+        entry = file.entries[name]
         if np.dtype(DTYPES[entry.dtype]) != dtype.newbyteorder("<"):
             raise WeightsError(f"{file.file}: {name} is of {entry.dtype}, but the run of {dtype}")

@@ -94,6 +94,11 @@ class Transform(Section):
     pad: int = Field(default=0, ge=0, le=1024, description="Zero padding before a random crop.")
     horizontal_flip: bool = Field(default=False, description="With probability ½, in training.")
     vertical_flip: bool = Field(default=False, description="With probability ½, in training.")
+    augment_copies: int | None = Field(
+        default=None, ge=1, le=10_000,
+        description="Draw crops and flips so many times for good, and use them in turns; none: "
+        "anew in each epoch.",
+    )  # fmt: skip
 
 
 class Text(Section):

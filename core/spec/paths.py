@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from paribus.checkpoints import hub
+from paribus.spec.caching import Cache
 from paribus.spec.data import Data
 from paribus.spec.sections import Spec
 from paribus.spec.training import FineTune, PreTrain
@@ -25,9 +26,15 @@ def absolute(spec: Spec) -> Spec:
             "data": _data(spec.data),
             "pretrain": _weights(pretrain),
             "finetune": _weights(spec.finetune),
+            "cache": _cache(spec.cache),
             "checkpoint": None if spec.checkpoint is None else _path(spec.checkpoint),
         }
     )
+
+
+def _cache(section: Cache) -> Cache:
+    place = section.directory
+    return section.model_copy(update={"directory": None if place is None else _path(place)})
 
 
 def _data(section: Data) -> Data:

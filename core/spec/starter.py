@@ -27,6 +27,7 @@ precision = "float32"      # float32, float64, bfloat16 (mixed)
 numerics = "strict"        # strict: bit-identical repeats; fast: fastest within stated tolerance
 dropout_masks = "portable" # portable: the same on every backend; native: the framework's own
                            # generator, with numerics = "fast"
+batched_trainings = true   # make small trainings of select and optimize together; false: in turn
 steps = ["pretrain", "select", "optimize", "finetune"]   # what runs, in this order
 # checkpoint = "folder"    # published: its sizes, tokenizer, preprocessing and weights
 evaluate_test = true       # touch the test set, once, after the last step
@@ -34,6 +35,11 @@ evaluate_test = true       # touch the test set, once, after the last step
 [checkpoints]              # when the state of a run is kept, for paribus run --resume
 minutes = 5.0              # minutes between two; 0: not by the clock
 # steps = 1000             # optimizer steps between two
+
+[cache]                    # what frozen bodies compute, kept for every run that has the same
+enabled = true             # compute what is frozen once, instead of in every epoch
+# directory = "features"   # by default $PARIBUS_CACHE, else paribus/features in the cache folder
+limit = 10.0               # GiB; what was not used for longest goes first
 
 [data]
 source = "digits"          # digits (embedded), fashion_mnist, npz, image_folder; of texts: csv,
@@ -65,6 +71,7 @@ normalize = "unit"         # unit ([0, 1]), train, imagenet, or {mean = [...], s
 pad = 0                    # zero padding before a random crop
 horizontal_flip = false    # with probability 1/2, in training
 vertical_flip = false      # with probability 1/2, in training
+# augment_copies = 4       # draw crops and flips so many times for good, and use them in turns
 
 [data.text]                # for sources of texts
 columns = ["text"]         # column of the text, or two for pairs of texts

@@ -163,7 +163,7 @@ class Examples:
         """Return the folds that all candidates share, of the development rows."""
         return datasets.folds(
             self.dataset(view),
-            self._development(view),
+            self.development(view),
             select.scheme,
             select.folds,
             select.repeats,
@@ -175,7 +175,7 @@ class Examples:
         """Return the folds that all trials share; empty where the validation part judges them."""
         if optimize.folds == 0:
             return []
-        rows = self._development(view)
+        rows = self.development(view)
         return datasets.folds(self.dataset(view), rows, "auto", optimize.folds, 1, self._seed)
 
     def network(self, spec: Spec, step: str) -> Network:
@@ -214,7 +214,7 @@ class Examples:
         if not np.array_equal(first.y, second.y):
             raise DataError(f"candidate {name!r} sees other examples; folds could not be the same")
 
-    def _development(self, view: View) -> Integers:
+    def development(self, view: View) -> Integers:
         """Return the sorted rows that may be looked at freely: training and validation."""
         split = self.split(view)
         return np.sort(np.concatenate((split.train, split.validation)))

@@ -9,6 +9,7 @@ from typing import Any
 
 from paribus.adapter import Array
 from paribus.architectures import Network
+from paribus.features.store import Kept
 from paribus.judging import Judge
 from paribus.machine import Machine
 from paribus.progress import Progress
@@ -44,6 +45,7 @@ class Experiment:
         model: the latest trained model, or None.
         results: what each step reports, for ``result.json``.
         said: what ``say_once`` has said.
+        features: of frozen bodies, by what they depend on.
     """
 
     spec: Spec
@@ -57,6 +59,7 @@ class Experiment:
     model: Model | None = None
     results: dict[str, Any] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
+    features: dict[str, Kept] = field(default_factory=dict)
 
     def seconds(self) -> float:
         """Return a wall clock that counts what earlier legs of the run took, too."""

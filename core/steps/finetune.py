@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paribus.steps.examples import step_data
 from paribus.steps.experiment import Experiment
-from paribus.steps.fitting import fit, summary
+from paribus.steps.fitting import Job, fit, summary
 from paribus.steps.pretrain import body_for
 
 
@@ -12,8 +12,7 @@ def finetune(experiment: Experiment) -> None:
     """Run the step on the training rows, keeping weights by the validation rows."""
     spec = experiment.spec
     split = experiment.examples.split(step_data(spec, "finetune"))
-    fitted = fit(
-        experiment,
+    job = Job(
         spec,
         "finetune",
         split.train,
@@ -23,5 +22,6 @@ def finetune(experiment: Experiment) -> None:
         body=body_for(experiment, spec, "finetune"),
         lasting=True,
     )
+    fitted = fit(experiment, job)
     experiment.model = fitted.model
     experiment.results["finetune"] = summary(fitted)

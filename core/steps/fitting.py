@@ -13,7 +13,10 @@ from paribus.adapter import Task
 from paribus.architectures import Network
 from paribus.batches import Schedule
 from paribus.data import Dataset
+from paribus.features.opening import Work, opened
+from paribus.feeding import Supply
 from paribus.judging import Judge
+from paribus.learner import Learner
 from paribus.loop import Trained
 from paribus.native.network import NATIVE
 from paribus.plan import Integers
@@ -21,7 +24,7 @@ from paribus.runstate.records import Identity
 from paribus.spec.sections import Spec
 from paribus.spec.training import Recipe
 from paribus.stepping import AfterEpoch, Training, silent
-from paribus.steps.examples import step_data
+from paribus.steps.examples import View, step_data
 from paribus.steps.experiment import Experiment, Model
 from paribus.steps.initial import Initial, initial_weights
 from paribus.steps.reading import reading
@@ -59,27 +62,11 @@ def task_of(network: Network, recipe: Recipe, freeze: str, native_noise: bool) -
     )
 
 
-def fit(
-    experiment: Experiment,
-    spec: Spec,
-    step: str,
-    train_rows: Integers,
-    validation_rows: Integers,
-    *,
-    labels: Mapping[str, Any],
-    stream: str,
-    body: Model | None = None,
-    epochs: int | None = None,
-    after_epoch: AfterEpoch = silent,
-    metrics: Sequence[str] = (),
-    lasting: bool = False,
-) -> Fitted:
-    """Train ``spec``'s model by the recipe of ``step`` on ``train_rows``.
+@dataclass(frozen=True)
+class Job:
+    """A training that a step wants: ``spec``'s model by the recipe of ``step``.
 
-    What an earlier leg of the run has finished is told again, not trained again.
-
-    Args:
-        experiment: shared state.
+    Attributes:
         spec: the experiment's spec, or a candidate's or trial's variant of it.
         step: ``pretrain`` or ``finetune``: whose recipe, data and initial weights.
         train_rows, validation_rows: int64 rows of the step's dataset.
@@ -92,46 +79,139 @@ def fit(
         lasting: whether the model is used after this; the weights of one that is not may be
             empty when its training is told again.
     """
-    recipe, view = spec.recipe(step), step_data(spec, step)
-    dataset = experiment.examples.dataset(view)
-    network = experiment.examples.network(spec, step)
-    freeze = spec.finetune.freeze if step == "finetune" else "none"
-    task = task_of(network, recipe, freeze, spec.dropout_masks == "native")
-    inputs = reading(dataset, train_rows, view, recipe, spec.seed, stream)
+
+    spec: Spec
+    step: str
+    train_rows: Integers
+    validation_rows: Integers
+    labels: Mapping[str, Any]
+    stream: str
+    body: Model | None = None
+    epochs: int | None = None
+    after_epoch: AfterEpoch = silent
+    metrics: Sequence[str] = ()
+    lasting: bool = False
+
+    @property
+    def recipe(self) -> Recipe:
+        """How it learns."""
+        return self.spec.recipe(self.step)
+
+    @property
+    def view(self) -> View:
+        """What it learns from."""
+        return step_data(self.spec, self.step)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job with everything but a session."""
+
+    job: Job
+    dataset: Dataset
+    network: Network
+    task: Task
+    schedule: Schedule
+    judge: Judge
+    initial: Initial
+    identity: Identity
+
+    def fitted(self, trained: Trained) -> Fitted:
+        """Return the outcome."""
+        model = Model(self.network, trained.weights, self.job.view, self.judge)
+        return Fitted(trained, model, self.initial.origin)
+
+
+def outline(experiment: Experiment, job: Job) -> tuple[Dataset, Network, Task]:
+    """Return what a job is about, without drawing or reading anything for it."""
+    network = experiment.examples.network(job.spec, job.step)
+    freeze = job.spec.finetune.freeze if job.step == "finetune" else "none"
+    task = task_of(network, job.recipe, freeze, job.spec.dropout_masks == "native")
+    return experiment.examples.dataset(job.view), network, task
+
+
+def prepare(experiment: Experiment, job: Job) -> Prepared:
+    """Return a job with its steps, its judge and the weights that it starts from."""
+    spec, recipe = job.spec, job.recipe
+    dataset, network, task = outline(experiment, job)
+    inputs = reading(dataset, job.train_rows, job.view, recipe, spec.seed, job.stream)
     judge = Judge(
         inputs,
         dataset.y,
         network.classes,
-        tuple(dict.fromkeys((recipe.monitor, *recipe.metrics, *metrics))),
+        tuple(dict.fromkeys((recipe.monitor, *recipe.metrics, *job.metrics))),
         recipe.label_smoothing,
     )
     natives = None if spec.native is None else experiment.examples.natives
-    initial = initial_weights(spec, step, network, None if body is None else body.weights, natives)
+    body = None if job.body is None else job.body.weights
+    initial = initial_weights(spec, job.step, network, body, natives)
     schedule = Schedule(
-        recipe, epochs or recipe.epochs, train_rows, spec.seed, stream, inputs, len(network.noisy)
+        recipe,
+        job.epochs or recipe.epochs,
+        job.train_rows,
+        spec.seed,
+        job.stream,
+        inputs,
+        len(network.noisy),
     )
-    identity = _identity(labels, dataset, validation_rows, schedule, judge, network, task, initial)
-    shapes = weights.shapes(network) if lasting else None
-    trained = experiment.keeper.recall(identity, after_epoch, judge.metrics, shapes)
+    identity = _identity(
+        job.labels, dataset, job.validation_rows, schedule, judge, network, task, initial
+    )
+    return Prepared(job, dataset, network, task, schedule, judge, initial, identity)
+
+
+def fit(experiment: Experiment, job: Job) -> Fitted:
+    """Make one training.
+
+    What an earlier leg of the run has finished is told again, not trained again.
+
+    Raises:
+        NonFiniteLoss: it diverged.
+    """
+    experiment.keeper.expect([job.labels])
+    return fit_alone(experiment, job)
+
+
+def fit_alone(experiment: Experiment, job: Job) -> Fitted:
+    """Make one of the trainings that the keeper expects, in a session of its own."""
+    ready = prepare(experiment, job)
+    shapes = weights.shapes(ready.network) if job.lasting else None
+    keeper = experiment.keeper
+    trained = keeper.recall(ready.identity, job.after_epoch, ready.judge.metrics, shapes)
     if trained is None:
-        session = experiment.machine.session(network, task)
-        session.import_weights(initial.tensors)
-        work = Training(
-            session,
-            schedule,
-            experiment.machine.feed(session, dataset),
-            validation_rows,
-            judge,
-            labels,
-            experiment.record,
-            experiment.progress,
-            after_epoch,
-        )
-        if initial.origin != "drawn":
-            what = "the model" if spec.native is not None else network.architecture
-            experiment.say_once(f"{what} starts from {initial.origin}")
-        trained = experiment.keeper.train(identity, work, lasting=lasting)
-    return Fitted(trained, Model(network, trained.weights, view, judge), initial.origin)
+        session, feed = opened(experiment, work_of(experiment, ready))
+        work = training_of(experiment, ready, session, feed)
+        trained = keeper.train(ready.identity, work, lasting=job.lasting)
+    return ready.fitted(trained)
+
+
+def work_of(experiment: Experiment, ready: Prepared) -> Work:
+    """Return what decides whether a job's frozen body is computed once."""
+    rows = experiment.examples.development(ready.job.view)
+    return Work(
+        ready.network, ready.task, ready.dataset, rows, ready.schedule, ready.initial.tensors
+    )
+
+
+def training_of(
+    experiment: Experiment, ready: Prepared, session: Learner, feed: Supply
+) -> Training:
+    """Return the training of a job in a session that has the initial weights."""
+    job = ready.job
+    if ready.initial.origin != "drawn":
+        what = "the model" if job.spec.native is not None else ready.network.architecture
+        experiment.say_once(f"{what} starts from {ready.initial.origin}")
+    return Training(
+        session,
+        ready.schedule,
+        feed,
+        job.validation_rows,
+        ready.judge,
+        job.labels,
+        experiment.record,
+        experiment.progress,
+        job.after_epoch,
+    )
 
 
 def _identity(

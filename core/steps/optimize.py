@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from paribus import draws
@@ -19,11 +22,11 @@ from paribus.measures import larger_is_better
 from paribus.metrics import Evaluation
 from paribus.plan import Integers
 from paribus.spec import assign
-from paribus.spec.sections import Optimize, Range, Spec
-from paribus.stepping import AfterEpoch, silent
+from paribus.spec.sections import Optimize, Range
+from paribus.steps.batching import Outcome, fit_many
 from paribus.steps.examples import step_data
-from paribus.steps.experiment import Experiment
-from paribus.steps.fitting import fit
+from paribus.steps.experiment import Experiment, Model
+from paribus.steps.fitting import Job, fit
 from paribus.steps.pretrain import body_for
 
 if TYPE_CHECKING:
@@ -36,9 +39,16 @@ def optimize(experiment: Experiment) -> None:
     assert section is not None  # the spec's validation has seen to it
     study = _study(section, experiment.spec.seed)
     trials: list[dict[str, Any]] = []
-    for _ in range(_count(section, study)):
-        trial = study.ask()
-        trials.append(_run(experiment, section, study, trial))
+    count = _count(section, study)
+    if section.pruner != "none":
+        for _ in range(count):
+            trials.append(_watched(experiment, section, study, study.ask()))
+    elif section.sampler == "tpe":
+        # It proposes by the results so far.
+        for _ in range(count):
+            trials += _judged(experiment, section, study, [study.ask()])
+    else:
+        trials = _judged(experiment, section, study, [study.ask() for _ in range(count)])
     complete = [trial for trial in trials if trial["state"] == "complete"]
     if not complete:
         raise RunError(
@@ -57,108 +67,152 @@ def optimize(experiment: Experiment) -> None:
     experiment.spec = assign(experiment.spec, best["params"])
 
 
-def _run(
-    experiment: Experiment, section: Optimize, study: optuna.Study, trial: optuna.trial.Trial
+def _judged(
+    experiment: Experiment,
+    section: Optimize,
+    study: optuna.Study,
+    asked: Sequence[optuna.trial.Trial],
+) -> list[dict[str, Any]]:
+    """Train trials that nobody ends early, all of their trainings at once where that is faster."""
+    trials = [_Trial(experiment, section, trial) for trial in asked]
+    lengths = [len(trial.jobs) for trial in trials]
+    jobs = [job for trial in trials for job in trial.jobs]
+    with closing(fit_many(experiment, jobs)) as outcomes:
+        return [
+            _told(experiment, section, study, trial, list(islice(outcomes, length)))
+            for trial, length in zip(trials, lengths, strict=True)
+        ]
+
+
+def _told(
+    experiment: Experiment,
+    section: Optimize,
+    study: optuna.Study,
+    trial: _Trial,
+    outcomes: Sequence[Outcome],
 ) -> dict[str, Any]:
+    """Tell the study what became of a trial, and return its row."""
+    import optuna
+
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    if errors:
+        experiment.progress.note(str(errors[0]))
+        study.tell(trial.trial, state=optuna.trial.TrialState.FAIL)
+        return trial.row(value=None, state="diverged", seconds=seconds)
+    trained = [outcome.fitted.trained for outcome in outcomes if outcome.fitted is not None]
+    values = [_value(section, one.validation) for one in trained]
+    value = sum(values) / len(values)
+    study.tell(trial.trial, value)
+    epochs = sum(one.epochs for one in trained)
+    return trial.row(value=value, state="complete", epochs=epochs, seconds=seconds)
+
+
+def _watched(
+    experiment: Experiment, section: Optimize, study: optuna.Study, asked: optuna.trial.Trial
+) -> dict[str, Any]:
+    """Train a trial that the pruner may end, one training after the other."""
     import optuna
 
     began = experiment.seconds()
-    params = {key: _suggest(trial, key, space, section) for key, space in section.search.items()}
-    spec = assign(experiment.spec, params)
-    row: dict[str, Any] = {"number": trial.number, "params": params}
+    trial = _Trial(experiment, section, asked)
+    values: list[float] = []
+    epochs = 0
+    found: dict[str, Any]
     try:
-        value, epochs = _Trial(experiment, section, spec, trial).run()
+        for number, job in enumerate(trial.jobs):
+            watched = job if trial.folds else replace(job, after_epoch=trial.after_epoch)
+            trained = fit(experiment, watched).trained
+            values.append(_value(section, trained.validation))
+            epochs += trained.epochs
+            if trial.folds and number + 1 < len(trial.jobs):
+                trial.report(sum(values) / len(values), number + 1)
     except NonFiniteLoss as error:
         experiment.progress.note(str(error))
-        study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        row |= {"value": None, "state": "diverged"}
+        study.tell(asked, state=optuna.trial.TrialState.FAIL)
+        found = {"value": None, "state": "diverged"}
     except optuna.TrialPruned:
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        row |= {"value": None, "state": "pruned"}
+        study.tell(asked, state=optuna.trial.TrialState.PRUNED)
+        found = {"value": None, "state": "pruned"}
     else:
-        study.tell(trial, value)
-        row |= {"value": value, "state": "complete", "epochs": epochs}
-    shown = "" if row["value"] is None else f" {section.metric} {row['value']:.4f}"
-    experiment.progress.note(
-        f"optimize trial {trial.number}: {row['state']}{shown} {json.dumps(params)}"
-    )
-    return row | {"seconds": experiment.seconds() - began}
+        value = sum(values) / len(values)
+        study.tell(asked, value)
+        found = {"value": value, "state": "complete", "epochs": epochs}
+    return trial.row(**found, seconds=experiment.seconds() - began)
 
 
 class _Trial:
-    """One trial: its trainings, and what it tells the pruner."""
+    """One trial: its values, its trainings, and what it tells the pruner."""
 
     def __init__(
-        self, experiment: Experiment, section: Optimize, spec: Spec, trial: optuna.trial.Trial
+        self, experiment: Experiment, section: Optimize, trial: optuna.trial.Trial
     ) -> None:
-        self.experiment, self.section, self.spec, self.trial = experiment, section, spec, trial
-
-    def run(self) -> tuple[float, int]:
-        """Return the value and the epochs that it took.
-
-        Raises:
-            optuna.TrialPruned, NonFiniteLoss.
-        """
-        examples, section = self.experiment.examples, self.section
+        self.experiment, self.section, self.trial = experiment, section, trial
+        self.params = {
+            key: _suggest(trial, key, space, section) for key, space in section.search.items()
+        }
+        self.spec = assign(experiment.spec, self.params)
         data = step_data(self.spec, section.step)
-        folds = examples.search_folds(data, section)
-        if not folds:
-            split = examples.split(data)
-            return self._fit(split.train, split.validation, {}, self._after_epoch)
-        values, epochs = [], 0
-        for number, fold in enumerate(folds):
-            value, ran = self._fit(fold.train, fold.validation, {"fold": number}, silent)
-            values.append(value)
-            epochs += ran
-            if number + 1 < len(folds):
-                self._report(sum(values) / len(values), number + 1)
-        return sum(values) / len(values), epochs
+        self.folds = experiment.examples.search_folds(data, section)
+        parts = [(f.train, f.validation, {"fold": n}) for n, f in enumerate(self.folds)]
+        if not parts:
+            split = experiment.examples.split(data)
+            parts = [(split.train, split.validation, {})]
+        body = body_for(experiment, self.spec, section.step)
+        self.jobs = [self._job(*part, body) for part in parts]
 
-    def _fit(
-        self,
-        train: Integers,
-        validation: Integers,
-        fold: dict[str, int],
-        after: AfterEpoch,
-    ) -> tuple[float, int]:
-        labels = {"step": "optimize", "trial": self.trial.number, **fold}
-        trained = fit(
-            self.experiment,
+    def _job(
+        self, train: Integers, validation: Integers, fold: dict[str, int], body: Model | None
+    ) -> Job:
+        return Job(
             self.spec,
             self.section.step,
             train,
             validation,
-            labels=labels,
+            labels={"step": "optimize", "trial": self.trial.number, **fold},
             stream="/".join(("optimize", *map(str, fold.values()))),
-            body=body_for(self.experiment, self.spec, self.section.step),
+            body=body,
             epochs=self.section.epochs,
-            after_epoch=after,
             metrics=(self.section.metric,),
-        ).trained
-        return self._value(trained.validation), trained.epochs
+        )
 
-    def _value(self, validation: Evaluation | None) -> float:
-        metric = self.section.metric
-        value = None if validation is None else validation.metric(metric)
-        if value is None:
-            raise RunError(
-                f"optimize.metric = {metric!r} is not defined on these validation rows (a class is "
-                "absent); use more of them, or another metric"
-            )
-        return value
+    def row(self, **found: Any) -> dict[str, Any]:
+        """Return what ``result.json`` says of the trial, and say it."""
+        value, number = found["value"], self.trial.number
+        shown = "" if value is None else f" {self.section.metric} {value:.4f}"
+        self.experiment.progress.note(
+            f"optimize trial {number}: {found['state']}{shown} {json.dumps(self.params)}"
+        )
+        return {"number": number, "params": self.params, **found}
 
-    def _after_epoch(self, epoch: int, validation: Evaluation | None) -> bool:
+    def after_epoch(self, epoch: int, validation: Evaluation | None) -> bool:
+        """Report an epoch."""
         total = self.section.epochs or self.spec.recipe(self.section.step).epochs
         if epoch < total:
-            self._report(self._value(validation), epoch)
+            self.report(_value(self.section, validation), epoch)
         return False
 
-    def _report(self, value: float, resource: int) -> None:
+    def report(self, value: float, resource: int) -> None:
+        """Report a value.
+
+        Raises:
+            optuna.TrialPruned: the pruner ends the trial.
+        """
         import optuna
 
         self.trial.report(value, resource)
         if self.trial.should_prune():
             raise optuna.TrialPruned
+
+
+def _value(section: Optimize, validation: Evaluation | None) -> float:
+    value = None if validation is None else validation.metric(section.metric)
+    if value is None:
+        raise RunError(
+            f"optimize.metric = {section.metric!r} is not defined on these validation rows (a "
+            "class is absent); use more of them, or another metric"
+        )
+    return value
 
 
 def _study(section: Optimize, seed: int) -> optuna.Study:

@@ -7,7 +7,7 @@ from typing import Any
 from paribus.spec.sections import Spec
 from paribus.steps.examples import step_data
 from paribus.steps.experiment import Experiment, Model
-from paribus.steps.fitting import Fitted, fit, summary
+from paribus.steps.fitting import Fitted, Job, fit, summary
 
 
 def pretrain(experiment: Experiment) -> None:
@@ -45,8 +45,7 @@ def body_for(experiment: Experiment, spec: Spec, step: str) -> Model | None:
 
 def _train(experiment: Experiment, spec: Spec, labels: dict[str, Any]) -> Fitted:
     split = experiment.examples.split(step_data(spec, "pretrain"))
-    fitted = fit(
-        experiment,
+    job = Job(
         spec,
         "pretrain",
         split.train,
@@ -55,6 +54,7 @@ def _train(experiment: Experiment, spec: Spec, labels: dict[str, Any]) -> Fitted
         stream="pretrain",
         lasting=True,
     )
+    fitted = fit(experiment, job)
     experiment.pretrained[_key(spec)] = fitted.model
     return fitted
 

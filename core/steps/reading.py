@@ -13,6 +13,8 @@ from paribus.plan import Augmentation, Integers, Targets
 from paribus.spec.training import Recipe
 from paribus.steps.examples import View
 
+COPIES = "copies"
+
 
 def reading(
     dataset: Dataset, train_rows: Integers, view: View, recipe: Recipe, seed: int, stream: str
@@ -32,8 +34,15 @@ def reading(
     preprocess = datasets.fit(dataset, train_rows, transform)
     weights = _class_weights(recipe, dataset, train_rows)
 
-    def augment(epoch: int, count: int) -> Augmentation | None:
-        return datasets.augmentation(transform, dataset.stored_size, seed, epoch, count, stream)
+    def augment(epoch: int, order: Integers) -> Augmentation | None:
+        size, copies = dataset.stored_size, transform.augment_copies
+        if copies is None:
+            return datasets.augmentation(transform, size, seed, epoch, len(order), stream)
+        # By row, and of no training: every fold draws the same copies of a row.
+        drawn = datasets.augmentation(transform, size, seed, epoch % copies, len(dataset), COPIES)
+        if drawn is None:
+            return None
+        return Augmentation(**{name: array[order] for name, array in vars(drawn).items()})
 
     def mask(rows: Integers, epoch: int | None, positions: Integers) -> Targets:
         assert tokens is not None
@@ -56,8 +65,11 @@ def reading(
         masking.require_mask(tokens)
         return Inputs(view.objective, preprocess, mask=mask)
     if tokens is None or view.objective == "causal_lm":
-        return Inputs(view.objective, preprocess, augment, row_weights=weights)
-    return Inputs(view.objective, preprocess, augment, dataset.lengths, tokens.widths, weights)
+        copies = transform.augment_copies
+        return Inputs(view.objective, preprocess, augment, copies, row_weights=weights)
+    return Inputs(
+        view.objective, preprocess, augment, None, dataset.lengths, tokens.widths, weights
+    )
 
 
 def _class_weights(recipe: Recipe, dataset: Dataset, rows: Integers) -> Floats | None:

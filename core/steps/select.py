@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from paribus import weights
 from paribus.data import Fold
-from paribus.errors import NonFiniteLoss, RunError
+from paribus.errors import RunError
 from paribus.measures import larger_is_better
 from paribus.metrics import mean_and_standard_error
 from paribus.spec import variant
 from paribus.spec.sections import Candidate, Select, Spec
+from paribus.steps.batching import Outcome, fit_many
 from paribus.steps.examples import step_data
 from paribus.steps.experiment import Experiment
-from paribus.steps.fitting import fit
+from paribus.steps.fitting import Job
 from paribus.steps.pretrain import body_for
 
 
@@ -48,10 +51,7 @@ def select(experiment: Experiment) -> None:
         variant(experiment.spec, candidate.patch, candidate.name)
         for candidate in section.candidates
     ]
-    scores = [
-        _score(experiment, section, candidate, spec, folds)
-        for candidate, spec in zip(section.candidates, variants, strict=True)
-    ]
+    scores = _scores(experiment, section, variants, folds)
     chosen = choose(scores, section.metric, section.rule)
     experiment.results["select"] = {
         "chosen": scores[chosen].name,
@@ -94,18 +94,55 @@ def without_mean(folds: Sequence[Mapping[str, Any]]) -> str:
     return "diverged" if any(fold.get("diverged") for fold in folds) else "undefined"
 
 
+def _scores(
+    experiment: Experiment, section: Select, variants: Sequence[Spec], folds: Sequence[Fold]
+) -> list[Score]:
+    # Bodies first, whatever is trained together later: their order numbers them.
+    bodies, seconds = [], []
+    for spec in variants:
+        began = experiment.seconds()
+        bodies.append(body_for(experiment, spec, section.step))
+        seconds.append(experiment.seconds() - began)
+    jobs = [
+        Job(
+            spec,
+            section.step,
+            fold.train,
+            fold.validation,
+            labels={
+                "step": "select",
+                "candidate": candidate.name,
+                "repeat": fold.repeat,
+                "fold": fold.fold,
+            },
+            stream=f"select/{fold.repeat}/{fold.fold}",
+            body=body,
+            epochs=section.epochs,
+            metrics=(section.metric,),
+        )
+        for candidate, spec, body in zip(section.candidates, variants, bodies, strict=True)
+        for fold in folds
+    ]
+    with closing(fit_many(experiment, jobs)) as outcomes:
+        return [
+            _score(experiment, section, candidate, spec, folds, islice(outcomes, len(folds)), took)
+            for candidate, spec, took in zip(section.candidates, variants, seconds, strict=True)
+        ]
+
+
 def _score(
     experiment: Experiment,
     section: Select,
     candidate: Candidate,
     spec: Spec,
     folds: Sequence[Fold],
+    outcomes: Iterable[Outcome],
+    seconds: float,
 ) -> Score:
-    began = experiment.seconds()
+    """Return a candidate's score from the outcomes of its folds; ``seconds`` its body took."""
     found: list[dict[str, Any]] = []
     values: list[float] = []
-    for fold in folds:
-        started = experiment.seconds()
+    for fold, outcome in zip(folds, outcomes, strict=True):
         row: dict[str, Any] = {
             "repeat": fold.repeat,
             "fold": fold.fold,
@@ -113,35 +150,18 @@ def _score(
             "validation_examples": len(fold.validation),
             "rows": weights.fingerprint({"train": fold.train, "validation": fold.validation}),
         }
-        labels = {
-            "step": "select",
-            "candidate": candidate.name,
-            "repeat": fold.repeat,
-            "fold": fold.fold,
-        }
-        try:
-            trained = fit(
-                experiment,
-                spec,
-                section.step,
-                fold.train,
-                fold.validation,
-                labels=labels,
-                stream=f"select/{fold.repeat}/{fold.fold}",
-                body=body_for(experiment, spec, section.step),
-                epochs=section.epochs,
-                metrics=(section.metric,),
-            ).trained
-        except NonFiniteLoss as error:
-            experiment.progress.note(str(error))
+        if outcome.fitted is None:
+            experiment.progress.note(str(outcome.error))
             row |= {"loss": None, "diverged": True}
         else:
+            trained = outcome.fitted.trained
             assert trained.validation is not None  # a fold always has validation rows
             value = trained.validation.metric(section.metric)
             values += [] if value is None else [value]
             found_here = trained.validation.as_dict() | {"epochs": trained.epochs}
             row |= {key: item for key, item in found_here.items() if key != "examples"}
-        found.append(row | {"seconds": experiment.seconds() - started})
+        found.append(row | {"seconds": outcome.seconds})
+        seconds += outcome.seconds
     whole = len(values) == len(folds)
     mean, error_of_mean = mean_and_standard_error(values) if whole else (None, None)
     parameters = experiment.examples.network(spec, section.step).parameter_count
@@ -149,9 +169,7 @@ def _score(
         f"select {candidate.name}: {section.metric} "
         + (without_mean(found) if mean is None else f"{mean:.4f} ± {error_of_mean or 0:.4f}")
     )
-    return Score(
-        candidate.name, found, mean, error_of_mean, parameters, experiment.seconds() - began
-    )
+    return Score(candidate.name, found, mean, error_of_mean, parameters, seconds)
 
 
 __all__ = ["Score", "choose", "select", "without_mean"]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from paribus.adapter import Array, Session
+from paribus.native.network import NATIVE
 from paribus.native.pairs import Pair
 from paribus.plan import EvalPlan, TrainPlan
 from paribus.verifying import distances
@@ -177,7 +178,8 @@ class Locator:
             return None
         outputs = None
         plan = self._plan
-        drawn = plan.augmentation is not None or plan.noise is not None
+        drops = plan.noise is not None and self._subject.network.architecture != NATIVE
+        drawn = plan.augmentation is not None or drops
         if plan.counts.shape[1] == 1 and not drawn and plan.targets is None:
             whole = probe(plan, int(plan_rows(plan).sum()))
             outputs = self._sessions[0].forward(self._handles[0], whole, training=True)

@@ -19,6 +19,7 @@ from paribus.batches import Schedule
 from paribus.errors import SpecError
 from paribus.native.inspection import Inspection
 from paribus.native.natives import Natives
+from paribus.native.network import NATIVE
 from paribus.plan import EvalPlan, Integers, Targets, TrainPlan
 from paribus.spec.sections import TRAINING_STEPS, Spec
 from paribus.steps.examples import Examples, step_data
@@ -65,8 +66,10 @@ class Subject:
         """Return the same training with the rows inside of every shard in another order.
 
         None where dropout's masks go by a row's place, which makes another order another training.
+        Models of the user's own are compared without dropout.
         """
-        if any(plan.noise is not None for plan in self.plans):
+        own = self.network.architecture == NATIVE
+        if not own and any(plan.noise is not None for plan in self.plans):
             return None
         plans = tuple(_reordered(plan, number) for number, plan in enumerate(self.plans))
         return replace(self, plans=plans)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from command import Runner, Worker, process, refused
-from own_models import SPEC, TORCH, changed, write
+from own_models import KERAS, SPEC, TORCH, changed, write
+from resumed import legs, same
 from safetensors.numpy import load_file
 
 import paribus
@@ -79,6 +80,29 @@ def test_one_backend_runs_its_model_twice_alike_and_keeps_its_own_names(
     assert first.result["test"]["examples"] > 0
     lacking = run.attempt(spec, "--backend", "huggingface", out="three").done
     refused(lacking, 2, "no model for huggingface", "native.huggingface = 'module:function'")
+
+
+DROPPING = {
+    "torch": ("return self.head(torch.tanh(self.fc2(x)))",
+              "x = nn.functional.dropout(torch.tanh(self.fc2(x)), 0.5, self.training)\n"
+              "        return self.head(x)"),
+    "tensorflow": ("return keras.Model(inputs, layers.Dense(3)(x))",
+                   "return keras.Model(inputs, layers.Dense(3)(layers.Dropout(0.5, seed=1)(x)))"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", DROPPING)
+def test_a_run_that_is_gone_on_with_drops_what_it_would_have_dropped(
+    run: Runner, tmp_path: Path, backend: str
+) -> None:
+    own = changed(TORCH if backend == "torch" else KERAS, *DROPPING[backend])
+    write(tmp_path, **{"torch" if backend == "torch" else "keras": own})
+    spec = json.loads((tmp_path / "port.json").read_text())
+    spec["native"] = {backend: spec["native"][backend]}
+    whole = run(spec, "--backend", backend, out="whole")
+    found = legs(run, spec, [(backend, 3), (backend, 2)], backend, "legs")
+    assert found.losses() == whole.losses()
+    same(found, whole)
 
 
 def test_two_backends_are_compared_from_the_same_weights(tmp_path: Path, worker: Worker) -> None:

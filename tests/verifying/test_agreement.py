@@ -19,7 +19,7 @@ from paribus.verifying.subject import subject_of
 from paribus.verifying.verification import verify_parties
 
 Verify = Callable[..., Verification]
-OTHERS = ("tensorflow", "huggingface")
+OTHERS = ("tensorflow", "huggingface", "jax")
 
 COSINE = {"name": "cosine", "warmup_epochs": 0.5}
 RECIPES = {

@@ -11,6 +11,8 @@
     state        weights and optimizer state in and out, stopping and going on
     evaluation   sums, predictions, and that looking changes nothing
     activations  what nodes compute, where it can be observed
+    replicas     many trainings as one computation, where that is claimed
+    parts        a network cut in two, body and tail
     sessions     repeats, chunks, independence, closing, what crosses
 """
 
@@ -24,13 +26,17 @@ from paribus.testing.suite import (
     evaluation,
     fixtures,
     golden,
+    parts,
     precision,
+    replicas,
     sessions,
     state,
 )
 
 _CHECKS = (
-    descriptor, golden, arithmetic, dropout, precision, state, evaluation, activations, sessions,
+    descriptor, golden, arithmetic, dropout, precision, state, evaluation, activations, parts,
+    replicas,
+    sessions,
 )  # fmt: skip
 
 __all__ = ["backend", "bench", "conformance", "device", "known_failures"]

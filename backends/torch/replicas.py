@@ -1,0 +1,265 @@
+"""Many replicas of a small network trained together (``paribus.replicas``).
+
+A call's replicas are taken some at a time: as many as have their weights, slots and activations in
+a core's cache, and they stay there for all K steps. One thread computes each: products of this
+size gain little from two, and with one a product's bits do not depend on what is beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paribus import weights
+from paribus.adapter import Array, Numerics, Precision, Task, Tensors
+from paribus.architectures import Network
+from paribus.backends.torch import settings
+from paribus.backends.torch.batches import tensor
+from paribus.backends.torch.chain import Chain, Keys
+from paribus.backends.torch.stacked import Part, Stacked
+from paribus.backends.torch.stored import Rows, Store, shared, store
+from paribus.errors import WeightsError
+from paribus.optimizers import RULES
+from paribus.plan import EvalPlan, StepResults, TrainPlan
+from paribus.replicas import Replicas
+
+# Bytes that the replicas of a group may take. Of 0.25 to 8 MiB, what was fastest for small
+# networks on cores with 2 MiB of cache.
+GROUP_BYTES = 3 << 19
+# Bytes of a batch from which on it is better read once than copied for each replica.
+LARGE_BATCH = 1 << 16
+# Replicas with the same batches that are worth a group of their own.
+FEW = 8
+
+
+class TorchReplicas(Replicas):
+    """See ``paribus.replicas.Replicas``."""
+
+    def __init__(
+        self,
+        network: Network,
+        task: Task,
+        count: int,
+        device: str,
+        precision: Precision,
+        numerics: Numerics,
+    ) -> None:
+        self._network, self._task, self._numerics = network, task, numerics
+        self._device = torch.device(device)
+        self._dtype = torch.float64 if precision == "float64" else torch.float32
+        self._numpy = np.dtype("float64" if precision == "float64" else "float32")
+        self._stacked = Stacked(network, task, count, self._dtype, self._device)
+        self._chain = Chain(network, task)
+        self._scalars = RULES[task.rule].scalars
+        self._slots = RULES[task.rule].slots
+        activations = sum(int(np.prod(node.shape)) for node in network.nodes)
+        self._activations = 2 * activations * self._dtype.itemsize
+        self._tensors = (3 + len(self._slots)) * self._stacked.width * self._dtype.itemsize
+
+    def import_weights(self, replica: int, tensors: Tensors) -> None:
+        """Copy values into the replica's rows."""
+        weights.check(tensors, weights.shapes(self._network))
+        for name, target in self._stacked.weights(replica).items():
+            target.copy_(tensor(tensors[name], torch.device("cpu")))
+        for buffer in self._stacked.slots.values():
+            buffer[replica].zero_()
+
+    def export_weights(self, replica: int) -> dict[str, Array]:
+        """Return copies in canonical order."""
+        found = self._stacked.weights(replica)
+        return {name: _array(found[name]) for name in self._network.tensors}
+
+    def import_optimizer(self, replica: int, slots: Mapping[str, Tensors]) -> None:
+        """Copy values into the replica's slots."""
+        if set(slots) != set(self._slots):
+            raise WeightsError(
+                f"optimizer state has the slots {sorted(slots)}; the rule {self._task.rule!r} "
+                f"needs {sorted(self._slots)}"
+            )
+        shapes = {name: self._network.tensors[name].shape for name in self._task.trainable}
+        for slot, values in slots.items():
+            weights.check(values, shapes, f"optimizer state {slot}")
+            for name, target in self._stacked.slot(slot, replica).items():
+                target.copy_(tensor(values[name], torch.device("cpu")))
+
+    def export_optimizer(self, replica: int) -> dict[str, dict[str, Array]]:
+        """Return copies of the slots."""
+        return {
+            slot: {name: _array(view) for name, view in self._stacked.slot(slot, replica).items()}
+            for slot in self._slots
+        }
+
+    def put(self, x: Array, y: Array | None) -> Store:
+        """Place examples."""
+        kind = self._numpy if self._network.objective == "regression" else np.int64
+        return store(x, y, kind, self._device)
+
+    def train_steps(self, handle: Store, plans: Mapping[int, TrainPlan]) -> dict[int, StepResults]:
+        """Make K steps, group by group."""
+        found: dict[int, StepResults] = {}
+        with settings.applied(self._numerics, self._device, 0):
+            for rows in self._groups(plans):
+                part = self._stacked.part(rows)
+                found |= self._train(handle, part, [plans[row] for row in rows])
+                self._stacked.put_back(part)
+        return {replica: found[replica] for replica in plans}
+
+    def predict(self, handle: Store, plans: Mapping[int, EvalPlan]) -> dict[int, Array]:
+        """Return outputs, group by group."""
+        found: dict[int, Array] = {}
+        with settings.applied(self._numerics, self._device, 0):
+            for rows in self._groups(plans):
+                own = [plans[row] for row in rows]
+                batches = Rows(handle, own, self._network.objective, self._dtype)
+                tensors = self._tensors_of(self._stacked.part(rows))
+                outputs = [
+                    self._chain.forward(batches.inputs(m), tensors)
+                    for m in range(len(own[0].counts))
+                ]
+                stacked = torch.stack(outputs, dim=1).cpu().numpy()
+                for row, plan, array in zip(rows, own, stacked, strict=True):
+                    real = np.arange(plan.indices.shape[1]) < plan.counts[:, None]
+                    found[row] = array[real]
+        return {replica: found[replica] for replica in plans}
+
+    def close(self) -> None:
+        """Free the memory."""
+        if hasattr(self, "_stacked"):
+            del self._stacked, self._chain
+
+    def _groups(
+        self, plans: Mapping[int, TrainPlan] | Mapping[int, EvalPlan]
+    ) -> Iterator[list[int]]:
+        """Yield replicas to be computed together, ascending.
+
+        They agree in what the inputs are made of. Those with the same batches are together where
+        they are many, or the batches large.
+        """
+
+        def batches(row: int) -> tuple[object, ...]:
+            plan = plans[row]
+            return plan.indices.shape, plan.preprocess, shared(plan)
+
+        order: dict[object, list[int]] = {}
+        for row in sorted(plans):
+            order.setdefault(batches(row), []).append(row)
+        mixed: dict[object, list[int]] = {}
+        for rows in order.values():
+            plan = plans[rows[0]]
+            b = plan.indices.shape[-1]
+            size = b * int(np.prod(self._network.input_shape)) * self._dtype.itemsize
+            together = max(1, GROUP_BYTES // (self._tensors + b * self._activations))
+            drawn = getattr(plan, "augmentation", None) is not None
+            if drawn or len(rows) >= FEW or size >= LARGE_BATCH:
+                for start in range(0, len(rows), together):
+                    yield rows[start : start + together]
+            else:
+                mixed.setdefault((plan.indices.shape, plan.preprocess, together), []).extend(rows)
+        for (_, _, together), rows in mixed.items():  # type: ignore[misc]
+            rows.sort()
+            for start in range(0, len(rows), together):
+                yield rows[start : start + together]
+
+    def _train(
+        self, handle: Store, part: Part, plans: Sequence[TrainPlan]
+    ) -> dict[int, StepResults]:
+        task, stacked, first = self._task, self._stacked, plans[0]
+        steps, shards, b = first.indices.shape
+        rows = Rows(handle, plans, self._network.objective, self._dtype)
+        row_weights = tensor(self._stack([plan.weights for plan in plans]), self._device)
+        scalars = self._columns(plans)
+        tensors, found = self._tensors_of(part), stacked.views(part.gradient)
+        losses = torch.empty((steps, shards, len(plans), b), dtype=self._dtype, device=self._device)
+        norms = torch.empty((steps, len(plans), 1), dtype=self._dtype, device=self._device)
+        keys, begins = self._keys(plans)
+        for k in range(steps):
+            for s in range(shards):
+                drawn = None
+                if keys is not None:
+                    own = {n: keys[k, :, i] for i, n in enumerate(self._network.noisy)}
+                    drawn = Keys(own, begins[k, s])
+                outputs = self._chain.forward(rows.inputs(k, s), tensors, drawn)
+                by = self._losses(outputs, rows.labels(k, s), row_weights[k, s], losses[k, s])
+                self._chain.backward(by, tensors, found, more=s > 0)
+            own_scalars = {name: column[k] for name, column in scalars.items()}
+            if task.clips or task.norms:
+                norms[k] = torch.linalg.vector_norm(part.gradient, dim=1, keepdim=True)
+            if task.clips:
+                factor = own_scalars["clip_norm"] / (norms[k] + 1e-6)
+                part.gradient.mul_(factor.clamp_(max=1.0))
+            stacked.update(part, {name: own_scalars[name] for name in self._scalars})
+        sums = losses.cpu().numpy().astype(np.float64)
+        lengths = norms.cpu().numpy().astype(np.float64) if task.norms else None
+        weighted = (sums * np.stack([plan.weights for plan in plans], axis=2)).sum(axis=(1, 3))
+        return {
+            row: StepResults(
+                weighted[:, i].copy(), None if lengths is None else lengths[:, i, 0].copy()
+            )
+            for i, row in enumerate(part.rows)
+        }
+
+    def _losses(self, outputs: Tensor, labels: Tensor, row_weights: Tensor, out: Tensor) -> Tensor:
+        """Write the rows' losses to ``out`` [r, b]; return the weighted sum's derivative."""
+        classes = outputs.shape[-1]
+        if self._network.objective == "regression":
+            apart = outputs - labels
+            torch.mean(apart.square(), dim=-1, out=out)
+            return apart.mul_(row_weights.unsqueeze(-1) * (2.0 / classes))
+        smoothing = self._task.label_smoothing
+        # Classes before rows: sums over the last, short axis take ten times as long.
+        shifted = outputs.transpose(1, 2).contiguous()
+        shifted -= shifted.amax(1, keepdim=True)
+        by = shifted.exp()
+        total = by.sum(1, keepdim=True)
+        own = labels.expand(len(outputs), -1).unsqueeze(1)
+        logs = total.log()
+        torch.sub(logs, shifted.gather(1, own), out=out.unsqueeze(1))
+        by /= total
+        if smoothing:
+            every = (logs * classes).sub_(shifted.sum(1, keepdim=True)).squeeze(1)
+            out.mul_(1.0 - smoothing).add_(every, alpha=smoothing / classes)
+            by -= smoothing / classes
+        by.scatter_add_(1, own, by.new_full((), smoothing - 1.0).expand(own.shape))
+        return by.mul_(row_weights.unsqueeze(1)).transpose(1, 2)
+
+    def _stack(self, arrays: Sequence[Array]) -> Array:
+        """Return weights [K, S, r, b]; one replica's where all share them."""
+        if all(array is arrays[0] for array in arrays):
+            arrays = arrays[:1]
+        return np.stack(arrays, axis=2).astype(self._numpy)
+
+    def _columns(self, plans: Sequence[TrainPlan]) -> dict[str, Sequence[float] | Tensor]:
+        """Return each scalar of the steps: numbers [K], or [K, r, 1] where replicas differ."""
+        found: dict[str, Sequence[float] | Tensor] = {}
+        names = (*self._scalars, *(("clip_norm",) if self._task.clips else ()))
+        for name in names:
+            stacked = np.stack([plan.scalars[name] for plan in plans], axis=1)
+            if bool((stacked == stacked[:, :1]).all()):
+                found[name] = stacked[:, 0].tolist()
+            else:
+                found[name] = tensor(stacked.astype(self._numpy)[..., None], self._device)
+        return found
+
+    def _keys(self, plans: Sequence[TrainPlan]) -> tuple[Tensor | None, Tensor]:
+        """Return keys int32 [K, r, L, 2] and where shards begin int32 [K, S, r, 1]."""
+        first = plans[0]
+        if first.noise is None:
+            return None, torch.empty(0)
+        some = plans[:1] if all(plan.noise is first.noise for plan in plans) else plans
+        keys = np.stack([plan.noise for plan in some if plan.noise is not None], axis=1)
+        counts = np.stack([plan.counts for plan in some], axis=2)
+        begins = (np.cumsum(counts, axis=1) - counts)[..., None]
+        return tensor(keys, self._device), tensor(begins.astype(np.int32), self._device)
+
+    def _tensors_of(self, part: Part) -> dict[str, Tensor]:
+        frozen = self._stacked.frozen.items()
+        rows = list(part.rows)
+        return {**self._stacked.views(part.weights), **{n: t[rows] for n, t in frozen}}
+
+
+def _array(value: Tensor) -> Array:
+    """Return a copy as a contiguous NumPy array."""
+    return np.array(value.cpu().numpy(), order="C")

@@ -1,0 +1,160 @@
+"""Examples through a frozen body, in batches whose arithmetic is that of training.
+
+A kernel is chosen by the shape of its batch, and another one may round differently: measured, a
+batch of two rows gives other last bits than one of 32 in products of matrices, on every backend,
+while 17 and 32 rows give the same. So every batch here has the same number of rows, filled up with
+others where they end; and for each shape that a training's batches have, some rows are computed in
+that shape and compared, bit by bit. Where a shape differs, its steps compute what is frozen anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from paribus.adapter import Array, Session
+from paribus.data.streamed import Examples, row_bytes
+from paribus.feeding import CHUNK_BYTES
+from paribus.inputs import Inputs
+from paribus.plan import Augmentation, EvalPlan, Integers, Preprocess, TrainPlan
+
+# Rows of a batch, where their arithmetic is that of a training's batches: enough for the kernels.
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that are computed together.
+
+    Attributes:
+        rows: int64 [n], of the data set.
+        width: tokens that they are padded to; None for other data.
+        draws: each row's window and flips; None for the central window.
+    """
+
+    rows: Integers
+    width: int | None = None
+    draws: Augmentation | None = None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A batch's: its rows, and the tokens that they are padded to (None for other data)."""
+
+    rows: int
+    width: int | None
+
+    @property
+    def name(self) -> str:
+        """As an entry has it."""
+        return str(self.rows) if self.width is None else f"{self.rows}x{self.width}"
+
+
+def groups_of(rows: Integers, inputs: Inputs, copies: Sequence[Augmentation]) -> list[Group]:
+    """Return what is computed: all rows as an evaluation reads them, then each of the copies.
+
+    Args:
+        rows: int64 [n].
+        inputs: how they are read.
+        copies: draws of the n rows.
+    """
+    if inputs.lengths is None:
+        plain = [Group(rows)]
+    else:
+        fits = np.searchsorted(inputs.widths, inputs.lengths[rows])
+        plain = [Group(rows[fits == place], inputs.widths[place]) for place in np.unique(fits)]
+    return [*plain, *(Group(rows, None, draws) for draws in copies)]
+
+
+class Body:
+    """A session of a body that has its tensors, and the examples that it reads."""
+
+    def __init__(self, session: Session, x: Examples, inputs: Inputs) -> None:
+        self._session, self._x, self._inputs = session, x, inputs
+
+    def compute(self, group: Group, batch: int) -> Iterator[Array]:
+        """Yield the features of a group's rows in order, a bounded number at a time."""
+        whole = self._inputs.preprocess.crop or self._x.shape[1:3]
+        drawn = 4 * prod(whole) * self._x.shape[-1] if group.draws is not None else 0
+        step = max(1, CHUNK_BYTES // (batch * max(row_bytes(self._x), drawn))) * batch
+        count = len(group.rows)
+        step = min(step, -(-count // batch) * batch)
+        for start in range(0, count, step):
+            # Always as many examples are put, so that nothing is compiled for fewer.
+            places = (start + np.arange(step)) % count
+            left = min(step, count - start)
+            needed = -(-left // batch) * batch
+            plan = np.arange(needed, dtype=np.int64).reshape(-1, batch)
+            yield self._forward(group, places, plan)[:left]
+
+    def probe(self, group: Group, shape: Shape) -> tuple[Integers, Array]:
+        """Return places in a group, spread over it, and their features in a batch of that shape."""
+        places = np.arange(shape.rows) * len(group.rows) // shape.rows
+        picked = Group(group.rows, shape.width, group.draws)
+        found = self._forward(picked, places, np.arange(shape.rows, dtype=np.int64)[None])
+        return places, found
+
+    def batches(self, plan: TrainPlan) -> Array:
+        """Return the features of a plan's real rows, shard by shard as a training has them."""
+        rows, preprocess = plan.indices.ravel(), plan.preprocess
+        x = self._x[rows]
+        if plan.augmentation is not None:
+            flat = Augmentation(
+                **{n: array.ravel() for n, array in vars(plan.augmentation).items()}
+            )
+            x = window(x, flat, np.arange(len(rows)), preprocess.crop)
+            preprocess = Preprocess(preprocess.scale, preprocess.shift)
+        handle = self._session.put(x, None)
+        indices = np.arange(len(rows), dtype=np.int64).reshape(-1, plan.indices.shape[2])
+        moved = EvalPlan(indices, plan.counts.ravel(), preprocess)
+        found = self._session.forward(handle, moved, training=True)
+        self._session.free(handle)
+        return found
+
+    def _forward(self, group: Group, places: Integers, indices: Integers) -> Array:
+        """Compute batches of what is at ``places`` of a group, in training mode.
+
+        Training mode is what these values are for: some kernels are used in evaluation alone.
+        """
+        x, preprocess = self._x[group.rows[places]], self._inputs.preprocessing(group.width)
+        if group.draws is not None:
+            x = window(x, group.draws, places, preprocess.crop)
+            preprocess = Preprocess(preprocess.scale, preprocess.shift)
+        handle = self._session.put(x, None)
+        counts = np.full(len(indices), indices.shape[1], dtype=np.int64)
+        found = self._session.forward(handle, EvalPlan(indices, counts, preprocess), training=True)
+        self._session.free(handle)
+        return found
+
+
+def window(x: Array, draws: Augmentation, places: Integers, crop: tuple[int, int] | None) -> Array:
+    """Return the windows of stored images [n, H, W, C], as ``plan.Augmentation`` defines them.
+
+    Args:
+        x: the images.
+        draws: of more images than these.
+        places: int64 [n], where in the draws each one's are.
+        crop: (height, width) of a window; None for that of the images.
+    """
+    height, width = crop or (x.shape[1], x.shape[2])
+    found = np.zeros((len(x), height, width, x.shape[3]), x.dtype)
+    corners = zip(draws.top[places].tolist(), draws.left[places].tolist(), strict=True)
+    for image, out, (top, left) in zip(x, found, corners, strict=True):
+        first, last = max(0, top), min(x.shape[1], top + height)
+        begin, end = max(0, left), min(x.shape[2], left + width)
+        if first < last and begin < end:
+            out[first - top : last - top, begin - left : end - left] = image[first:last, begin:end]
+    flipped = draws.flip_vertical[places]
+    found[flipped] = found[flipped, ::-1]
+    flipped = draws.flip_horizontal[places]
+    found[flipped] = found[flipped, :, ::-1]
+    return found
+
+
+def same(body: Body, group: Group, shape: Shape, stored: Callable[[Integers], Array]) -> bool:
+    """Whether rows in batches of that shape have the features that are stored, bit by bit."""
+    places, found = body.probe(group, shape)
+    return found.tobytes() == stored(places).astype(found.dtype, copy=False).tobytes()

@@ -1,0 +1,294 @@
+"""The folder where features are kept: any process may use it, and anybody may empty it.
+
+An entry is a folder under the name of what it depends on: ``features.bin``, the plain numbers, and
+``entry.json``, which says their shape, dtype and SHA-256. It is written under another name, synced
+and renamed, so it is there as a whole or not at all; where two processes write the same one, the
+second finds that it is there already. What is read is mapped into memory, which keeps the numbers
+there for as long as they are used, even if the entry is removed meanwhile. Nothing that an entry
+holds is executed; one that is damaged is removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+
+from paribus import durable
+
+Array = npt.NDArray[Any]
+
+NUMBERS, ENTRY = "features.bin", "entry.json"
+FORMAT = 1
+STAGED = ".partial-"
+# Seconds after which what a process began to write is taken for left behind by one that died.
+ABANDONED = 24 * 3600
+ENVIRONMENT = "PARIBUS_CACHE"
+_NAME = re.compile(r"[0-9a-f]{64}")
+_DTYPES = ("<f4", "<f8")
+
+
+class NoRoom(Exception):
+    """Features cannot be kept; the message says why, as the end of a sentence."""
+
+
+def folder_of(directory: str | None) -> Path:
+    """Return the folder that a spec's ``cache.directory`` means."""
+    if directory is not None:
+        return Path(directory).expanduser()
+    if named := os.environ.get(ENVIRONMENT):
+        return Path(named).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(home) if os.path.isabs(home) else Path.home() / ".cache"
+    return base / "paribus" / "features"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a listing says of an entry.
+
+    Attributes:
+        name: of its folder; bytes: on the disk; used: seconds since 1970.
+        about: what it holds, for people.
+    """
+
+    name: str
+    bytes: int
+    used: float
+    about: Mapping[str, Any]
+
+
+@dataclass
+class Kept:
+    """Features that can be used.
+
+    Attributes:
+        values: [places, *shape], mapped; writing to it changes nothing on the disk.
+        same: batches, as ``computing`` names them → whether their arithmetic is that of these.
+    """
+
+    values: Array
+    same: dict[str, bool] = field(default_factory=dict)
+
+
+class Store:
+    """The entries of one folder.
+
+    Args:
+        folder: need not exist.
+        limit: bytes that all entries together may have.
+        say: told what people should know.
+    """
+
+    def __init__(self, folder: Path, limit: int, say: Callable[[str], None] = lambda _: None):
+        self.folder, self.limit, self._say = folder, limit, say
+
+    def find(self, name: str) -> Kept | None:
+        """Return the features of that name, checked; None where there are none.
+
+        An entry that is damaged is removed, and that is said.
+        """
+        path = self.folder / name
+        try:
+            told = json.loads((path / ENTRY).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            self._damaged(path, str(error))
+            return None
+        try:
+            kept = _mapped(path, told)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self._damaged(path, str(error))
+            return None
+        with suppress(OSError):
+            os.utime(path / ENTRY)
+        return kept
+
+    @contextmanager
+    def writing(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[Writer]:
+        """Open a new entry; ``Writer.finish`` puts it into its place.
+
+        Raises:
+            NoRoom: it is larger than the limit or than what is free, or cannot be written.
+        """
+        size = prod(shape) * dtype.itemsize
+        if size > self.limit:
+            raise NoRoom(f"they take {_gib(size)} and cache.limit is {_gib(self.limit)}")
+        staged = self.folder / f"{STAGED}{uuid4().hex}"
+        try:
+            staged.mkdir(parents=True)
+            self._forget_abandoned()
+            self.prune(self.limit - size)
+            free = shutil.disk_usage(self.folder).free
+            if size > free:
+                raise NoRoom(f"they take {_gib(size)} and {self.folder} has {_gib(free)} left")
+            with (staged / NUMBERS).open("w+b") as file:
+                yield Writer(self.folder / name, staged, file, shape, dtype)
+        except OSError as error:
+            raise NoRoom(
+                f"{self.folder} cannot be written: {error.strerror or error}; another place is "
+                "named by cache.directory"
+            ) from error
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+
+    def note(self, name: str, same: Mapping[str, bool]) -> None:
+        """Write down what has been found out about an entry, if it is still there."""
+        path = self.folder / name / ENTRY
+        with suppress(OSError, ValueError):
+            told = json.loads(path.read_text(encoding="utf-8"))
+            told["same"] = dict(same)
+            staged = path.with_name(f"{ENTRY}.{uuid4().hex}")
+            staged.write_text(json.dumps(told), encoding="utf-8")
+            durable.replace(staged, path)
+
+    def entries(self) -> list[Entry]:
+        """Return what is there, the last used first."""
+        found = []
+        for path in self._paths():
+            try:
+                used = (path / ENTRY).stat().st_mtime
+                size = sum(file.stat().st_size for file in path.iterdir())
+                about = json.loads((path / ENTRY).read_text(encoding="utf-8"))["about"]
+            except (OSError, ValueError, KeyError, TypeError):
+                used, size, about = 0.0, 0, {"model": "damaged"}
+            found.append(Entry(path.name, size, used, about if isinstance(about, dict) else {}))
+        return sorted(found, key=lambda entry: -entry.used)
+
+    def prune(self, limit: int | None = None) -> int:
+        """Remove what was not used for longest until ``limit`` bytes are left; return how many."""
+        limit, total, removed = self.limit if limit is None else limit, 0, 0
+        for entry in self.entries():
+            total += entry.bytes
+            if total > limit or not entry.used:
+                _remove(self.folder / entry.name)
+                removed += 1
+                total -= entry.bytes
+        return removed
+
+    def clear(self) -> int:
+        """Remove every entry; return how many."""
+        paths = list(self._paths())
+        for path in paths:
+            _remove(path)
+        self._forget_abandoned()
+        return len(paths)
+
+    def _paths(self) -> Iterator[Path]:
+        """Yield the folders that are entries; nothing else in the folder is ever touched."""
+        with suppress(OSError):
+            for path in sorted(self.folder.iterdir()):
+                if _NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+                    yield path
+
+    def _forget_abandoned(self) -> None:
+        with suppress(OSError):
+            for path in self.folder.glob(f"{STAGED}*"):
+                if time.time() - path.stat().st_mtime > ABANDONED:
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def _damaged(self, path: Path, why: str) -> None:
+        self._say(f"features in {path} are damaged ({why}); they are removed and computed anew")
+        _remove(path)
+
+
+class Writer:
+    """A new entry, written from its first place to its last."""
+
+    def __init__(
+        self, path: Path, staged: Path, file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
+        self._path, self._staged, self._file = path, staged, file
+        self._shape, self._dtype, self._digest = shape, dtype.newbyteorder("<"), sha256()
+
+    def write(self, values: Array) -> None:
+        """Append values [n, *shape]."""
+        data = np.ascontiguousarray(values, dtype=self._dtype).reshape(-1).view(np.uint8).data
+        self._digest.update(data)
+        self._file.write(data)
+
+    def read(self, places: npt.NDArray[np.int64]) -> Array:
+        """Return values that were written, [n, *shape]."""
+        self._file.flush()
+        width = prod(self._shape[1:]) * self._dtype.itemsize
+        rows = [os.pread(self._file.fileno(), width, place * width) for place in places.tolist()]
+        return np.frombuffer(b"".join(rows), self._dtype).reshape(-1, *self._shape[1:])
+
+    def finish(self, about: Mapping[str, Any], same: Mapping[str, bool]) -> Kept:
+        """Put the entry into its place and return it.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        told = {
+            "format": FORMAT,
+            "shape": list(self._shape),
+            "dtype": self._dtype.str,
+            "sha256": self._digest.hexdigest(),
+            "about": dict(about),
+            "same": dict(same),
+        }
+        durable.write(self._staged / ENTRY, json.dumps(told))
+        values = np.memmap(self._staged / NUMBERS, self._dtype, "c", shape=self._shape)
+        durable.sync(self._staged)
+        try:
+            durable.replace_folder(self._staged, self._path)
+        except OSError:
+            # Another process was faster, or has emptied the folder: the numbers are here all the
+            # same, and stay for as long as they are mapped.
+            if not self._staged.is_dir() and not self._path.is_dir():
+                raise
+        return Kept(values, dict(same))
+
+
+def _mapped(path: Path, told: Mapping[str, Any]) -> Kept:
+    """Map an entry's numbers after looking at every bit of them."""
+    if told["format"] != FORMAT:
+        raise ValueError(f"format {told['format']!r}, not {FORMAT}")
+    shape, dtype = tuple(int(size) for size in told["shape"]), told["dtype"]
+    if dtype not in _DTYPES or not shape or min(shape) < 1:
+        raise ValueError(f"dtype {dtype!r} and shape {shape}")
+    size = prod(shape) * np.dtype(dtype).itemsize
+    with (path / NUMBERS).open("rb") as file:
+        found = os.fstat(file.fileno()).st_size
+        if found != size:
+            raise ValueError(f"{found:,} bytes instead of {size:,}")
+        digest = sha256()
+        while piece := file.read(durable.PIECE):
+            digest.update(piece)
+        if digest.hexdigest() != told["sha256"]:
+            raise ValueError("its SHA-256 is another")
+        values = np.memmap(file, dtype, "c", shape=shape)
+    same = {str(batch): value is True for batch, value in told["same"].items()}
+    return Kept(values, same)
+
+
+def _remove(path: Path) -> None:
+    """Remove an entry: first its name, so that nobody finds half of one."""
+    staged = path.with_name(f"{STAGED}{uuid4().hex}")
+    with suppress(OSError):
+        path.rename(staged)
+        path = staged
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.3g} GiB"
