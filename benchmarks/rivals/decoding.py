@@ -23,6 +23,7 @@ from paribus.progress import Progress
 from paribus.spec.data import Data
 from paribus.spec.training import Recipe
 from paribus.stepping import Steps, Training
+from rivals.own_loop import epoch
 
 CLASSES, SIDE, SMALL = 4, 320, 96
 
@@ -122,7 +123,7 @@ def training(folder: str, streamed: bool) -> Run:
     def run(passes: int) -> Turn:
         loss = float("nan")
         for _ in range(passes):
-            loss = steps.epoch()
+            loss = epoch(steps)
             work.position.next_epoch()
         return Turn(loss=loss)
 

@@ -13,7 +13,7 @@ from paribus.adapter import Numerics, Precision
 from paribus.feeding import Feed
 from paribus.judging import Judge
 from paribus.progress import Progress
-from paribus.stepping import Row, Steps, Training
+from paribus.stepping import Results, Row, Steps, Training
 from rivals.works import WORKS
 
 
@@ -35,11 +35,22 @@ def setup(
     def run(amount: int) -> Turn:
         loss = float("nan")
         for _ in range(amount // chosen.epoch_steps):
-            loss = steps.epoch()
+            loss = epoch(steps)
             training.position.next_epoch()
         return Turn(loss=loss)
 
     return run
+
+
+def epoch(steps: Steps) -> float:
+    """Run an epoch, answering what the loop waits for; return its mean loss."""
+    going, answer = steps.epoch(), None
+    while True:
+        try:
+            wanted = going.send(answer)
+        except StopIteration as end:
+            return float(end.value)
+        answer = wanted.pending.result() if isinstance(wanted, Results) else None
 
 
 def _forget(rows: list[Row]) -> None:
