@@ -29,6 +29,8 @@ from measuring.processes import ChildFailed
 # What can be measured, in the order of the results; the module is imported when it is.
 SECTIONS = {
     "steps": "sections.steps",
+    "frozen": "sections.frozen",
+    "trials": "sections.trials",
     "startup": "sections.startup",
     "decoding": "sections.decoding",
     "growth": "sections.growth",

@@ -36,4 +36,4 @@ def test_a_quick_run_compares_equal_work_and_writes_it_down(tmp_path: Path) -> N
 def test_an_unknown_section_is_refused_with_those_that_there_are() -> None:
     done = _run("--only", "speed", "--no-plots")
     assert done.returncode == 2
-    assert "--only speed: allowed are steps, startup" in done.stderr
+    assert "--only speed: allowed are steps, frozen, trials, startup" in done.stderr
