@@ -68,6 +68,9 @@ def open_model(
     Raises:
         SpecError: the builder fails, or its tensors are not those that ``inspect`` found.
     """
+    # What the user's code compiles must hear of determinism too: see `settings`.
+    import torch._inductor.config
+
     module = _built(builder, torch.float64 if precision == "float64" else torch.float32, kind)
     found = {tensor.name: tensor.shape for tensor in _tensors(module)}
     wanted = {name: tensor.shape for name, tensor in network.tensors.items()}

@@ -45,7 +45,7 @@ class Placed:
     ) -> None:
         module = model.module.to(dtype)
         # Of the user's own module everything is kept that it computed when it was built.
-        module = module.to(device) if model.own else module.to_empty(device=device)
+        module = module.to(device) if model.own else _emptied(module, device)
         model.prepare(module)
         if channels_last:
             module = module.to(memory_format=torch.channels_last)
@@ -139,3 +139,17 @@ class Placed:
             zero = torch.zeros((), dtype=torch.int64, device=next(module.parameters()).device)
             module.get_submodule(name).register_buffer(COUNTER, zero)
         return module.to(memory_format=torch.contiguous_format)
+
+
+def _emptied(module: nn.Module, device: torch.device) -> nn.Module:
+    """Return a module with memory for its tensors, whose values are undefined.
+
+    As its ``to_empty`` does; but making a tensor like one without memory imports a system for
+    symbolic algebra, which takes half a second.
+    """
+
+    def like(t: Tensor) -> Tensor:
+        return torch.empty(t.shape, dtype=t.dtype, device=device)
+
+    emptied: nn.Module = module._apply(like)  # type: ignore[no-untyped-call]
+    return emptied

@@ -8,6 +8,7 @@ each other.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,7 @@ WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 FEW = 8_000_000
 # Channels of a convolution up to which it is narrow (see ``channels_last``).
 NARROW = 64
+_COMPILER = "torch._inductor.config"
 
 
 def prepare(numerics: Numerics, device: torch.device) -> None:
@@ -118,10 +120,23 @@ def _read() -> _State:
 
 def _write(state: _State) -> None:
     enabled, warn_only, fill, deterministic, benchmark, tf32, precision, threads = state
-    torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+    _determine(enabled, warn_only)
     torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
     cudnn = torch.backends.cudnn
     cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = deterministic, benchmark, tf32
     torch.set_float32_matmul_precision(precision)
     if threads != torch.get_num_threads():
         torch.set_num_threads(threads)
+
+
+def _determine(enabled: bool, warn_only: bool) -> None:
+    """Set whether algorithms are deterministic.
+
+    ``use_deterministic_algorithms`` tells the compiler too, and imports it for that, which takes a
+    second or two; the other name of the switch leaves alone what nobody has imported.
+    """
+    if _COMPILER in sys.modules:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+    else:
+        kind = "warn" if warn_only else "error"
+        torch.set_deterministic_debug_mode(kind if enabled else "default")

@@ -42,3 +42,16 @@ def test_no_framework_is_imported(tmp_path: Path, arguments: list[str]) -> None:
     assert code == 0
     light = not arguments or arguments[-1] in ("--help", "--version")
     assert not set(modules) & (HEAVY | LIGHT if light else HEAVY)
+
+
+def test_a_run_imports_its_framework_and_little_else(tmp_path: Path) -> None:
+    """Each of these takes as long as the training of a small model."""
+    spec = FOUR | {"steps": ["finetune"], "finetune": {"epochs": 1}}
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    words = ["run", "spec.json", "--backend", "torch", "--quiet"]
+    code, modules = python(PROGRAM, *words, cwd=tmp_path)
+    assert code == 0
+    assert "torch" in modules
+    # sympy is what PyTorch's compiler needs; torchvision, what only its own models do.
+    others = {"sklearn", "sympy", "torchvision", "optuna", "tensorflow", "keras", "transformers"}
+    assert not set(modules) & others

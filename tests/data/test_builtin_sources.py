@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from paribus import data
-from paribus.data.sources import fashion_mnist, idx
+from paribus.data.sources import digits, fashion_mnist, idx
 from paribus.errors import DataError, SpecError
 from paribus.spec.data import Data
 
@@ -35,14 +35,25 @@ def write_fashion(folder: Path, train: int = 40, test: int = 20, suffix: str = "
 
 
 def test_digits_are_the_real_ones_in_their_own_units() -> None:
-    digits = data.load(Data(), seed=0)
-    assert digits.x.shape == (1797, 8, 8, 1)
-    assert digits.x.dtype == np.uint8
-    assert digits.x.max() == digits.value_range == 16
-    assert np.bincount(digits.y).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
-    assert digits.class_names == tuple("0123456789")
-    assert digits.given_test is None
-    assert digits.input_shape(Data().transform) == (1, 8, 8)
+    found = data.load(Data(), seed=0)
+    assert found.x.shape == (1797, 8, 8, 1)
+    assert found.x.dtype == np.uint8
+    assert found.x.max() == found.value_range == 16
+    assert np.bincount(found.y).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert found.class_names == tuple("0123456789")
+    assert found.given_test is None
+    assert found.input_shape(Data().transform) == (1, 8, 8)
+
+
+def test_digits_are_read_as_scikit_learn_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its file, without its import; and by its import where the file is elsewhere."""
+    read = data.load(Data(), seed=0)
+    monkeypatch.setattr(digits, "find_spec", lambda name: None)
+    asked = data.load(Data(), seed=0)
+    np.testing.assert_array_equal(read.x, asked.x)
+    np.testing.assert_array_equal(read.y, asked.y)
+    assert (read.x.dtype, read.y.dtype) == (asked.x.dtype, asked.y.dtype) == (np.uint8, np.int64)
+    assert read.fingerprint == asked.fingerprint
 
 
 def test_classes_are_kept_and_relabelled_in_the_given_order() -> None:

@@ -1,0 +1,125 @@
+"""All benchmarks against what users would pick instead, in one command.
+
+    python benchmarks/run.py                              everything, about half an hour
+    python benchmarks/run.py --only steps,startup         some of it
+    python benchmarks/run.py --quick --only steps         whether it still works
+    python benchmarks/run.py --out benchmarks/results     the results that are kept here
+
+Each section writes SECTION.json (everything measured, the machine, the versions) and SECTION.svg
+into the folder; RESULTS.md has the tables of all sections whose results are there, of this run or
+an earlier one. Children end with the command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from measuring import Report, hardware, versions
+from measuring.options import Options
+from measuring.processes import ChildFailed
+
+# What can be measured, in the order of the results; the module is imported when it is.
+SECTIONS = {
+    "steps": "sections.steps",
+    "frozen": "sections.frozen",
+    "trials": "sections.trials",
+    "startup": "sections.startup",
+    "decoding": "sections.decoding",
+    "growth": "sections.growth",
+}
+
+
+def measured(name: str, options: Options) -> dict[str, Any]:
+    """Measure a section and return what is kept of it."""
+    print(f"{name}: measuring", file=sys.stderr, flush=True)
+    before, began = hardware(), time.perf_counter()
+    report: Report = import_module(SECTIONS[name]).measure(options)
+    return {
+        "section": name,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "seconds": round(time.perf_counter() - began, 1),
+        "quick": options.quick,
+        "threads": options.threads,
+        "hardware": before,
+        "versions": versions(),
+        "report": report.as_dict(),
+    }
+
+
+def markdown(kept: dict[str, Any], drawn: bool) -> str:
+    """Return a section's part of RESULTS.md; ``drawn``: whether there is a figure beside it."""
+    report, place = Report.from_dict(kept["report"]), kept["hardware"]
+    packages = ", ".join(f"{name} {version}" for name, version in kept["versions"].items())
+    where = (
+        f"{kept['date']}, {place['processor']}, {place['cores']} cores, {kept['threads']} threads, "
+        f"{place['memory_gib']} GiB, Python {place['python']}; load before: {place['load'][0]}; "
+        f"took {kept['seconds']:.0f} s. {packages}."
+    )
+    parts = [f"## {report.title}", *(table.markdown() for table in report.tables), report.fair]
+    if kept["quick"]:
+        parts.insert(1, "A quick run, which shows that it works and not how fast.")
+    if drawn:
+        parts.append(f"![{report.title}]({kept['section']}.svg)")
+    return "\n\n".join([*parts, where])
+
+
+def write(out: Path) -> None:
+    """Write RESULTS.md anew from the sections' files."""
+    parts = []
+    for name in SECTIONS:
+        path = out / f"{name}.json"
+        if path.exists():
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            parts.append(markdown(kept, (out / f"{name}.svg").exists()))
+    text = "\n\n".join(["# Results", "Written by `python benchmarks/run.py`.", *parts])
+    (out / "RESULTS.md").write_text(text + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Measure what is asked for, one section after the other."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", default=",".join(SECTIONS), metavar="SECTION[,SECTION]")
+    parser.add_argument("--works", default="", help="parts of a section: mlp,cnn,resnet,bert")
+    parser.add_argument("--quick", action="store_true", help="smallest cases, few rounds")
+    parser.add_argument("--rounds", type=int, help="turns of each contender")
+    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--out", type=Path, default=Path("benchmark-results"))
+    parser.add_argument("--no-plots", action="store_true", help="without matplotlib")
+    given = parser.parse_args()
+    names = [name for name in given.only.split(",") if name]
+    unknown = [name for name in names if name not in SECTIONS]
+    if unknown:
+        parser.error(f"--only {unknown[0]}: allowed are {', '.join(SECTIONS)}")
+    works = tuple(name for name in given.works.split(",") if name)
+    options = Options(given.quick, given.rounds, given.threads, works)
+    if not given.no_plots:
+        try:
+            from measuring.plots import draw
+        except ImportError as error:
+            parser.error(f"{error}: install it with pip install '.[bench]', or give --no-plots")
+    given.out.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        try:
+            kept = measured(name, options)
+        except ChildFailed as error:
+            sys.exit(f"{name}: {error}")
+        (given.out / f"{name}.json").write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        picture = given.out / f"{name}.svg"
+        picture.unlink(missing_ok=True)
+        figures = Report.from_dict(kept["report"]).figures
+        if figures and not given.no_plots:
+            draw(figures, picture)
+        write(given.out)
+        print(markdown(kept, picture.exists()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""What a training step costs, beside the loops that one would write or call instead."""
+
+from __future__ import annotations
+
+import sys
+
+from measuring import Bars, Contender, Measured, Report, Table, interleaved
+from measuring.options import Options
+from rivals.works import WORKS
+
+FAIR = (
+    "Every contender trains the same network from the same weights on the same batches of 32 rows "
+    "in float32, with the same optimizer, on the same number of threads, from data in memory. "
+    "They take turns in one run, one of them computing at a time; a row's speed is the median of "
+    "its ratios to the first contender's time of the same round. Setting up, tracing and compiling "
+    "are not in the times (the first turn, in which they happen, is a column); of Lightning, the "
+    "Hugging Face Trainer and keras.fit only the loop is timed, not what a call prepares. Rivals "
+    "log, save and validate nothing and get their shuffled orders ready-made; keras.fit reads one "
+    "order again and again. paribus runs the loop of every experiment with all its planning and "
+    "recording except the writing of metrics.jsonl. The loss is the mean of the first epoch."
+)
+_TORCH = {
+    "hand-written PyTorch": "rivals.handwritten:setup",
+    "Lightning": "rivals.lightning_trainer:setup",
+    "skorch": "rivals.skorch_net:setup",
+    "Hugging Face Trainer": "rivals.hf_trainer:setup",
+}
+# XLA on a CPU takes seconds a step there, and a minute to compile.
+_NO_JIT = ("resnet",)
+
+
+def contenders(work: str, quick: bool) -> list[Contender]:
+    """Return who takes turns; the first is what the others are compared with."""
+    own = "rivals.own_loop:setup"
+    found = [Contender(title, setup, {"work": work}) for title, setup in _TORCH.items()]
+    kinds = ("strict", "fast")
+    found[1:1] = [
+        Contender(
+            f"paribus torch, {kind}", own, {"work": work, "backend": "torch", "numerics": kind}
+        )
+        for kind in kinds
+    ]
+    if quick:
+        return found[:2]
+    keras = "rivals.keras_fit:setup"
+    found.append(Contender("keras.fit", keras, {"work": work}, "tensorflow"))
+    if work not in _NO_JIT:
+        given = {"work": work, "jit": True}
+        found.append(Contender("keras.fit, jit_compile", keras, given, "tensorflow"))
+    for kind in kinds:
+        given = {"work": work, "backend": "tensorflow", "numerics": kind}
+        found.append(Contender(f"paribus tensorflow, {kind}", own, given, "tensorflow"))
+    return found
+
+
+def measure(options: Options) -> Report:
+    """Measure the four works."""
+    rows: list[list[str]] = []
+    bars: dict[str, dict[str, float]] = {}
+    data = {}
+    for name, work in WORKS.items():
+        if not options.wants(name) or (options.quick and not options.works and name != "mlp"):
+            continue
+        print(f"  {work.title}", file=sys.stderr, flush=True)
+        found = interleaved(
+            contenders(name, options.quick),
+            work.epochs * work.epoch_steps,
+            first=work.epoch_steps,
+            rounds=options.turns(9),
+            threads=options.threads,
+        )
+        base = found[0]
+        rows += [_row(work.title, measured, base) for measured in found]
+        bars[work.title] = {measured.title: measured.faster_than(base) for measured in found}
+        data[name] = [measured.as_dict() for measured in found]
+    columns = (
+        "work", "contender", "ms a step", "half of the rounds", "speed", "first turn, s",
+        "mean loss of epoch 1",
+    )  # fmt: skip
+    speed = Bars("Training steps", "times as fast as the hand-written PyTorch loop", bars, 1.0)
+    return Report("Training steps", FAIR, [Table(columns, rows)], [speed], {"works": data})
+
+
+def _row(work: str, measured: Measured, base: Measured) -> list[str]:
+    low, high = (f"{1e3 * value:.3g}" for value in measured.spread)
+    loss = "" if measured.loss is None else f"{measured.loss:.6f}"
+    return [
+        work, measured.title, f"{1e3 * measured.median:.3g}", f"{low} – {high}",
+        f"{measured.faster_than(base):.2f} ×", f"{measured.setup + measured.first:.1f}", loss,
+    ]  # fmt: skip
