@@ -23,9 +23,7 @@ from paribus.architectures.parts import cut, part, why_not
         (BERT, "body", "pooler", (8,)),
     ],
 )
-def test_the_boundary(
-    network: Network, freeze: str, boundary: str, shape: tuple[int, ...]
-) -> None:
+def test_the_boundary(network: Network, freeze: str, boundary: str, shape: tuple[int, ...]) -> None:
     free = network.trainable(freeze)
     found = cut(network, free)
     assert found is not None
