@@ -6,8 +6,8 @@
 The rival is the loop that people write: torchvision's model in evaluation mode, ``requires_grad``
 off below the new layer, tensors in memory, one step after the other; the same weights, images,
 batch size and optimizer. Its epochs cost the same, so one is timed and multiplied by how many there
-would be; both sides are timed in turns in one process, after imports, and the median counts. Ours is
-a whole ``paribus.run`` with an empty cache, run folder and all.
+would be; both sides are timed in turns in one process, after imports, and the median counts. Ours
+is a whole ``paribus.run`` with an empty cache, run folder and all.
 
 The limit of a figure is the epochs that it replaces: 10 for ten epochs, since one pass is left.
 """
@@ -55,11 +55,15 @@ class Case:
 
     @property
     def passes(self) -> float:
-        """The rival's epochs over all images; a validation is a forward pass, as a step nearly is.
+        """The rival's epochs over all images.
 
-        With folds each epoch is followed by one of the fold's validation rows, on both sides.
+        A fold leaves out its share of them, and is judged on it once, at the end: a forward pass,
+        which costs nearly what a step does. (Ours judges after every epoch.)
         """
-        return self.epochs * max(1, self.folds) * len(self.rates)
+        if not self.folds:
+            return self.epochs
+        share = 1 / self.folds
+        return len(self.rates) * self.folds * (self.epochs * (1 - share) + share)
 
 
 CASES = (

@@ -65,7 +65,7 @@ class JaxSession(Session):
         products = jnp.bfloat16 if precision == "bfloat16" else self._numpy
         self._steps = Steps(network, task, self._numpy, products)
         self._compiled = Compiled(device, strict=numerics == "strict")
-        # In ``strict`` a part takes its steps as the whole does: within a loop XLA rounds otherwise.
+        # In ``strict`` a part takes its steps as the whole does: in a loop XLA rounds otherwise.
         strict, whole = numerics == "strict", network.whole if isinstance(network, Part) else None
         nodes = whole.nodes if strict and whole is not None else network.nodes
         convolves = any(node.op == "conv2d" for node in nodes)

@@ -85,6 +85,8 @@ class Body:
             for tensor in network.tensors.values()
             if tensor.role == "weight"
         )
+        # What filled up the last batch of a group: other places of rows that were computed before.
+        self._filled: dict[int, tuple[int, Integers, Array]] = {}
 
     def compute(self, group: Group, batch: int) -> Iterator[Array]:
         """Yield the features of a group's rows in order, a bounded number at a time."""
@@ -99,13 +101,19 @@ class Body:
             left = min(step, count - start)
             needed = -(-left // batch) * batch
             plan = np.arange(needed, dtype=np.int64).reshape(-1, batch)
-            yield self._forward(group, places, plan)[:left]
+            found = self._forward(group, places, plan)
+            if needed - left >= VECTOR and count > batch:
+                self._filled[id(group)] = batch, places[left:needed], found[left:]
+            yield found[:left]
 
     def probe(self, group: Group, shape: Shape) -> tuple[Integers, Array]:
         """Return places in a group and their features in batches of that shape.
 
         Each batch is spread over the group and moved on by one, so that its last rows are others.
         """
+        batch, places, found = self._filled.get(id(group), (0, np.empty(0), np.empty(0)))
+        if batch == shape.rows and shape.width == group.width:
+            return places, found
         count = self._probes(group, shape)
         spread = np.arange(shape.rows) * len(group.rows) // shape.rows
         places = (np.arange(count)[:, None] + spread).ravel() % len(group.rows)

@@ -13,6 +13,7 @@ from paribus.adapter import Task
 from paribus.architectures import Network
 from paribus.batches import Schedule
 from paribus.data import Dataset
+from paribus.features.keys import content
 from paribus.features.opening import Work, opened
 from paribus.judging import Judge
 from paribus.loop import Trained
@@ -107,7 +108,8 @@ def fit(
         recipe.label_smoothing,
     )
     natives = None if spec.native is None else experiment.examples.natives
-    initial = initial_weights(spec, step, network, None if body is None else body.weights, natives)
+    given = None if body is None else body.weights
+    initial = initial_weights(spec, step, network, given, natives, experiment.weights)
     schedule = Schedule(
         recipe, epochs or recipe.epochs, train_rows, spec.seed, stream, inputs, len(network.noisy)
     )
@@ -164,7 +166,9 @@ def _identity(
             network.architecture, dict(network.parameters), network.input_shape, network.classes,
             network.objective, vars(task),
         ),
-        "initial weights": "drawn" if drawn else weights.fingerprint(initial.tensors),
+        "initial weights": "drawn" if drawn else _digest(
+            {name: content(array) for name, array in initial.tensors.items()}
+        ),
     }  # fmt: skip
     return Identity(labels=dict(labels), depends=depends)
 
