@@ -192,13 +192,16 @@ class _Opening:
             NoRoom: they cannot be kept.
         """
         largest = max(self._shapes, key=lambda shape: shape.rows).rows
-        kept = None
         for batch in dict.fromkeys((BATCH, largest)):
             name = self._name(batch)
             kept = self._kept(name, batch)
             if any(kept.same[shape.name] for shape in self._shapes if shape.rows == largest):
                 break
-        assert kept is not None
+        else:
+            raise NoRoom(
+                f"with {self._machine.backend.name}, the last bits of what it computes depend on a "
+                f"row's place in a batch of {largest}"
+            )
         session = self._machine.session(self._parts.tail, self._work.task)
         feeds = self._machine.feeds(session)
         if name not in feeds:
@@ -288,7 +291,7 @@ class _Opening:
     def _body(self) -> Body:
         session = self._machine.session(self._parts.body, NO_STEP)
         session.import_weights({n: self._work.tensors[n] for n in self._parts.body.tensors})
-        return Body(session, self._x, self._inputs)
+        return Body(session, self._parts.body, self._x, self._inputs)
 
     def _agreeing(
         self, body: Body, shapes: Sequence[Shape], stored: Callable[[Integers], Array]
