@@ -219,14 +219,17 @@ class Keeper(Keeping):
             KeyboardInterrupt, SystemExit: a signal was heard.
             RunFolderError: it cannot be written.
         """
-        begun = [attempt for attempt in self._current if attempt.work.position.begun]
         held: dict[str, Array] = {}
-        for index, attempt in enumerate(begun):
-            held |= tensors.of_training(attempt.work.session, attempt.work.position, index)
-        under_way = [
-            UnderWay(identity=attempt.identity, place=Place.of(attempt.work.position))
-            for attempt in begun
-        ]
+        under_way: list[UnderWay] = []
+        for attempt in self._current:
+            at = attempt.work.position
+            if at.begun:
+                held |= tensors.of_training(attempt.work.session, at, len(under_way))
+                under_way.append(UnderWay(identity=attempt.identity, place=Place.of(at)))
+        # Those that an earlier leg trained together, and whose turn it is later in this one.
+        for index, waiting in self._under_way.items():
+            held |= tensors.moved(self._held, index, self._shared, len(under_way))
+            under_way.append(waiting)
         self._write(under_way, held)
 
     def _enter(self, identity: Identity, work: Training, lasting: bool) -> _Attempt:
@@ -258,7 +261,7 @@ class Keeper(Keeping):
 
     def _keep_what_is_due(self) -> None:
         if self.due(0):
-            self._write([], {})
+            self.save()
 
     def _require_expected(self, identity: Identity) -> None:
         """Require that what an earlier leg left belongs to the trainings that come next."""

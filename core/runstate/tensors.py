@@ -81,6 +81,15 @@ def restore(
     return {} if place.kept is None else read(KEPT, own)
 
 
+def moved(file: TensorFile, index: int, count: int, to: int) -> dict[str, Array]:
+    """Read the tensors of the training number ``index`` of ``count``, named as number ``to``."""
+    top = _under(index)
+    return {
+        _under(to) + name.removeprefix(top): file.read(name)
+        for name in _names(file, top, BESIDE if count > 1 and not index else "")
+    }
+
+
 def model(file: TensorFile, shapes: Shapes) -> dict[str, Array]:
     """Read the weights of a finished training.
 
@@ -100,11 +109,19 @@ def _require(file: TensorFile, shapes: Shapes, top: str = "", others: str = "") 
     """Require exactly ``shapes`` under ``top``, whatever is under ``others``."""
     # Of the right shape, and no memory behind it: only shapes are looked at.
     found = {
-        name: np.broadcast_to(np.float32(0), e.shape)
-        for name, e in file.entries.items()
-        if name.startswith(top) and not (others and name.startswith(others))
+        name: np.broadcast_to(np.float32(0), file.entries[name].shape)
+        for name in _names(file, top, others)
     }
     weights.check(found, shapes, str(file.file))
+
+
+def _names(file: TensorFile, top: str, others: str) -> list[str]:
+    """Return the names of the tensors under ``top`` that are not under ``others``."""
+    return [
+        name
+        for name in file.entries
+        if name.startswith(top) and not (others and name.startswith(others))
+    ]
 
 
 def _require_dtype(file: TensorFile, dtype: np.dtype[np.generic], names: Iterable[str]) -> None:
