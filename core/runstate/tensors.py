@@ -94,6 +94,30 @@ def restore(
     return {} if place.kept is None else read(KEPT, own)
 
 
+def moved(
+    file: TensorFile, index: int, count: int, held: Mapping[str, Array], to: int
+) -> dict[str, Array]:
+    """Read the tensors of the training number ``index`` of ``count``, named as number ``to``.
+
+    ``held`` are those of the trainings before; what the first of them has, too, is left out.
+    """
+    top = _under(index)
+    found = {
+        name.removeprefix(top): file.read(name)
+        for name in _names(file, top, BESIDE if count > 1 and not index else "")
+    }
+    shared = [name.removeprefix(WEIGHTS) for name in file.entries if name.startswith(WEIGHTS)]
+    for prefix in (WEIGHTS, KEPT):
+        if any(name.startswith(prefix) for name in found):
+            for name in shared:
+                if prefix + name not in found:
+                    found[prefix + name] = file.read(WEIGHTS + name)
+                first = held.get(WEIGHTS + name)
+                if first is not None and np.array_equal(found[prefix + name], first):
+                    del found[prefix + name]
+    return {_under(to) + name: array for name, array in found.items()}
+
+
 def model(file: TensorFile, shapes: Shapes) -> dict[str, Array]:
     """Read the weights of a finished training.
 
@@ -119,11 +143,19 @@ def _require(file: TensorFile, shapes: Shapes, top: str = "", others: str = "") 
     """Require exactly ``shapes`` under ``top``, whatever is under ``others``."""
     # Of the right shape, and no memory behind it: only shapes are looked at.
     found = {
-        name: np.broadcast_to(np.float32(0), e.shape)
-        for name, e in file.entries.items()
-        if name.startswith(top) and not (others and name.startswith(others))
+        name: np.broadcast_to(np.float32(0), file.entries[name].shape)
+        for name in _names(file, top, others)
     }
     weights.check(found, shapes, str(file.file))
+
+
+def _names(file: TensorFile, top: str, others: str) -> list[str]:
+    """Return the names of the tensors under ``top`` that are not under ``others``."""
+    return [
+        name
+        for name in file.entries
+        if name.startswith(top) and not (others and name.startswith(others))
+    ]
 
 
 def _require_dtype(file: TensorFile, dtype: np.dtype[np.generic], names: Iterable[str]) -> None:
