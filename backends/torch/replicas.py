@@ -29,7 +29,8 @@ from paribus.replicas import Replicas
 # Bytes that the replicas of a group may take: of 1.5 to 16 MiB, what was fastest for small
 # networks on cores with 2 MiB of cache.
 GROUP_BYTES = 8 << 20
-# Bytes of a batch from which on it is better read once than copied for each replica.
+# Bytes of a batch from which on it is better read once than copied for each replica. (Two groups at
+# a time, a thread each, took longer: half of a step is Python.)
 LARGE_BATCH = 1 << 18
 # Replicas with the same batches that are worth a group of their own.
 FEW = 8
