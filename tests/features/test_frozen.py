@@ -91,6 +91,8 @@ def test_folds_candidates_trials_and_finetuning_share_one_body(kept: Kept) -> No
             "trials": 2,
             "search": {"finetune.optimizer.learning_rate": {"low": 0.1, "high": 0.3}},
         },
+        # One after another: together they would be the same to rounding only.
+        batched_trainings=False,
     )
     once, plain = kept(tree), kept(tree, enabled=False)
     assert once.done.err.count(ONCE) == 1
