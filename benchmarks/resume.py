@@ -59,7 +59,7 @@ def main() -> None:
     """Run everything and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spec", default=str(Path(__file__).parents[1] / "examples/digits.toml"))
-    parser.add_argument("--backends", default="torch,tensorflow,huggingface")
+    parser.add_argument("--backends", default="torch,tensorflow,huggingface,jax")
     parser.add_argument("--at", default="0.1,0.5,0.9", help="shares of all optimizer steps")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     options = parser.parse_args()

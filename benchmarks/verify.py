@@ -133,7 +133,7 @@ def say(message: str) -> None:
 def main() -> None:
     """Run what was asked for and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--backends", default="torch,tensorflow,huggingface")
+    parser.add_argument("--backends", default="torch,tensorflow,huggingface,jax")
     parser.add_argument("--models", default="", help=", ".join(MODELS))
     parser.add_argument("--optimizers", default="", help=", ".join(OPTIMIZERS))
     parser.add_argument("--steps", type=int, default=50)

@@ -18,7 +18,7 @@ value that it cannot honour, naming it, and never a silent substitute.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -32,6 +32,7 @@ from paribus.errors import Unsupported
 from paribus.native.builder import Builder
 from paribus.native.inspection import Inspection
 from paribus.plan import EvalPlan, StepResults, Sums, TrainPlan
+from paribus.tuning import Choice, Tuning
 
 if TYPE_CHECKING:
     from paribus.replicas import Replicas
@@ -115,7 +116,8 @@ class Session(Closing):
     the device's memory and restores every global setting of the framework that opening changed.
 
     Attributes:
-        compile_seconds: wall seconds spent so far on tracing and compiling, never on training.
+        compile_seconds: wall seconds spent so far on tracing, compiling and trying, never on
+            training.
     """
 
     compile_seconds: float = 0.0
@@ -161,6 +163,20 @@ class Session(Closing):
                 models, and where only ``predict`` or ``forward`` will be called. Floats of both
                 may be of either width whatever the precision; plans cast them.
         """
+
+    def tune(self, tuning: Tuning) -> None:
+        """Let ``fast`` numerics choose by trying, from the next call on.
+
+        Without it, and by default, a session computes in one way that it need not try. What is
+        tried changes nothing of the training: weights, slots and statistics are put back to the
+        bit, and no random number is drawn. What was chosen stays for the session's life, and is
+        in ``choices``. A session in ``strict`` numerics chooses nothing.
+        """
+
+    @property
+    def choices(self) -> Sequence[Choice]:
+        """What the session has chosen so far, by ``tune``; by default nothing."""
+        return ()
 
     def free(self, handle: Any) -> None:
         """Let go of a handle that will not be used again; by default dropping it is enough."""

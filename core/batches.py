@@ -154,7 +154,9 @@ class Schedule:
 
     def totals(self, plan: TrainPlan) -> Floats:
         """Return what each step's loss is a mean over, float64 [K]: examples, weights or tokens."""
-        rows, targets = plan.indices, plan.targets
+        rows, targets, inputs = plan.indices, plan.targets, self.inputs
+        if targets is None and inputs.objective not in LANGUAGE and inputs.row_weights is None:
+            return np.asarray(plan.counts.sum(axis=1), dtype=np.float64)
         counted = self.inputs.predictions(rows, targets, plan.preprocess.length)
         real = np.arange(rows.shape[2]) < plan.counts[..., None]
         return np.asarray((counted * real).sum(axis=(1, 2)))

@@ -14,7 +14,15 @@ import numpy as np
 
 from paribus.architectures import LANGUAGE, Objective
 from paribus.draws import Floats
-from paribus.plan import Augmentation, EvalPlan, Integers, Preprocess, Targets, evaluation_plan
+from paribus.plan import (
+    Augmentation,
+    EvalPlan,
+    Integers,
+    Preprocess,
+    Targets,
+    evaluation_plan,
+    even,
+)
 
 
 class Augment(Protocol):
@@ -107,7 +115,7 @@ class Inputs:
         ]
 
     def _evaluation(self, rows: Integers, batch: int, width: int | None) -> EvalPlan:
-        plan = evaluation_plan(rows, batch, self.preprocessing(width))
+        plan = evaluation_plan(rows, even(len(rows), batch), self.preprocessing(width))
         if self.mask is None:
             return plan
         targets = self.mask(plan.indices, None, plan.indices)

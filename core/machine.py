@@ -7,6 +7,7 @@ may trace and compile, so the last few stay open and take new weights.
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 
 from paribus import registry
 from paribus.adapter import Backend, Numerics, Precision, Session, Task
@@ -16,6 +17,7 @@ from paribus.data import Dataset, Streamed
 from paribus.feeding import Feed, Supply
 from paribus.native.ported import open_session
 from paribus.replicas import Replicas
+from paribus.tuning import Choice, Tuning
 
 OPEN_SESSIONS = 3
 
@@ -26,18 +28,27 @@ class Machine(Closing):
     Attributes:
         backend: the descriptor; device: resolved, never ``auto``; precision; numerics.
         compile_seconds: spent by all sessions so far, closed ones included.
+        tuning: how far ``fast`` numerics may go, and what the run has chosen before.
     """
 
     def __init__(
-        self, backend: Backend, device: str, precision: Precision, numerics: Numerics
+        self,
+        backend: Backend,
+        device: str,
+        precision: Precision,
+        numerics: Numerics,
+        tuning: Tuning | None = None,
     ) -> None:
         self.backend = backend
         self.device = device
         self.precision: Precision = precision
         self.numerics: Numerics = numerics
+        self.tuning = tuning or Tuning()
         self._open: OrderedDict[str, _Open] = OrderedDict()
         # The replicas that were asked for last: the next trial asks for the same again.
         self._shared: dict[str, _Shared] = {}
+        self._tuned: list[Session] = []
+        self._choices: dict[str, Choice] = {one.subject: one for one in self.tuning.earlier}
         self._closed_compile_seconds = 0.0
 
     @property
@@ -48,6 +59,27 @@ class Machine(Closing):
             + sum(entry.session.compile_seconds for entry in self._open.values())
             + sum(entry.replicas.compile_seconds for entry in self._shared.values())
         )
+
+    @property
+    def choices(self) -> list[Choice]:
+        """What all sessions have chosen so far, and what the run had chosen before."""
+        for session in self._tuned:
+            for choice in session.choices:
+                # The first one of a subject stays the run's.
+                self._choices.setdefault(choice.subject, choice)
+        return list(self._choices.values())
+
+    def tune(self, session: Session) -> None:
+        """Let a session of fast numerics choose, as the run's other sessions have chosen."""
+        if self.numerics == "fast":
+            session.tune(replace(self.tuning, earlier=tuple(self.choices), choices=[]))
+            self._tuned.append(session)
+
+    def forget(self, session: Session) -> None:
+        """Keep what a session has chosen, and let go of it; it is about to be closed."""
+        if session in self._tuned:
+            _ = self.choices
+            self._tuned.remove(session)
 
     def session(self, network: Network, task: Task) -> Session:
         """Return an open session for a network and task; its weights are undefined.
@@ -70,6 +102,7 @@ class Machine(Closing):
                     numerics=self.numerics,
                 )
             )
+            self.tune(self._open[key].session)
         self._open.move_to_end(key)
         return self._open[key].session
 
@@ -97,10 +130,14 @@ class Machine(Closing):
 
     def supply(self, replicas: Replicas, dataset: Dataset) -> Supply:
         """Return the way of a dataset in memory to replicas; it is put there at the first call."""
-        entry = next(entry for entry in self._shared.values() if entry.replicas is replicas)
-        if dataset.fingerprint not in entry.supplies:
-            entry.supplies[dataset.fingerprint] = Supply(replicas, dataset.x, dataset.y)
-        return entry.supplies[dataset.fingerprint]
+        supplies = self.supplies(replicas)
+        if dataset.fingerprint not in supplies:
+            supplies[dataset.fingerprint] = Supply(replicas, dataset.x, dataset.y)
+        return supplies[dataset.fingerprint]
+
+    def supplies(self, replicas: Replicas) -> dict[str, Supply]:
+        """Return what is on its way to open replicas, by a name; it may be added to."""
+        return next(e for e in self._shared.values() if e.replicas is replicas).supplies
 
     def feed(self, session: Session, dataset: Dataset) -> Feed:
         """Return the dataset's way to the session; in memory it is put there at the first call."""
@@ -131,6 +168,7 @@ class Machine(Closing):
     def _close(self, key: str) -> None:
         entry = self._open.pop(key)
         self._closed_compile_seconds += entry.session.compile_seconds
+        self.forget(entry.session)
         entry.feeds.clear()
         entry.session.close()
 

@@ -7,8 +7,8 @@ scalar of the update. An adapter adds nothing of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -125,6 +125,24 @@ class TrainPlan:
         """Whether no row is padding."""
         return bool((self.counts == self.indices.shape[2]).all())
 
+    def first(self, count: int) -> TrainPlan:
+        """Return the first ``count`` steps, or all where there are no more."""
+
+        def cut(part: Any) -> Any:
+            arrays = None if part is None else {k: v[:count] for k, v in vars(part).items()}
+            return None if arrays is None else type(part)(**arrays)
+
+        return replace(
+            self,
+            indices=self.indices[:count],
+            counts=self.counts[:count],
+            weights=self.weights[:count],
+            scalars={name: values[:count] for name, values in self.scalars.items()},
+            augmentation=cut(self.augmentation),
+            targets=cut(self.targets),
+            noise=None if self.noise is None else self.noise[:count],
+        )
+
     @property
     def examples(self) -> int:
         """Number of real rows in all steps."""
@@ -144,6 +162,15 @@ class EvalPlan:
     counts: Integers
     preprocess: Preprocess = Preprocess()
     targets: Targets | None = None
+
+    def first(self, count: int) -> EvalPlan:
+        """Return the first ``count`` batches, or all where there are no more."""
+        targets = self.targets
+        if targets is not None:
+            targets = Targets(**{name: array[:count] for name, array in vars(targets).items()})
+        return replace(
+            self, indices=self.indices[:count], counts=self.counts[:count], targets=targets
+        )
 
 
 class Sums(NamedTuple):
@@ -169,6 +196,15 @@ class StepResults(NamedTuple):
 def center(stored: tuple[int, int], crop: tuple[int, int]) -> tuple[int, int]:
     """Return (top, left) of a centre crop, rounded down; for evaluation on every backend."""
     return (stored[0] - crop[0]) // 2, (stored[1] - crop[1]) // 2
+
+
+def even(rows: int, most: int) -> int:
+    """Return the rows of a batch, at most ``most``, that cut ``rows`` as evenly as can be.
+
+    There are as few batches as with ``most``, and fewer rows of padding than batches.
+    """
+    batches = max(1, -(-rows // max(1, most)))
+    return max(1, -(-rows // batches))
 
 
 def evaluation_plan(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paribus import architectures, registry, runfolder, weights
+from paribus import architectures, registry, runfolder, status, weights
 from paribus.adapter import Session, Task
 from paribus.belongings import Belongings, write
 from paribus.closing import Closing
@@ -19,7 +19,7 @@ from paribus.errors import RunError
 from paribus.feeding import Feed
 from paribus.machine import Machine
 from paribus.native.ported import open_session
-from paribus.plan import evaluation_plan
+from paribus.plan import evaluation_plan, even
 from paribus.predicting import Floats, Prediction, predict, softmax
 from paribus.readers import shortened
 from paribus.runmodel import StoredModel
@@ -208,7 +208,7 @@ class Result(Closing):
     def _outputs(self, examples: Examples) -> Floats:
         rows = np.arange(len(examples), dtype=np.int64)
         preprocess = shortened(self.model.preprocess, examples)
-        plan = evaluation_plan(rows, PREDICTION_BATCH, preprocess)
+        plan = evaluation_plan(rows, even(len(rows), PREDICTION_BATCH), preprocess)
         return np.asarray(Feed(self._open(), examples, None).predict(plan), dtype=np.float64)
 
     def _open(self) -> Session:
@@ -226,6 +226,8 @@ class Result(Closing):
                 precision=precision,
                 numerics=self.metrics["numerics"],
             )
+            if self.metrics["numerics"] == "fast":
+                self._session.tune(status.tuning(self.metrics))
             self._session.import_weights(weights.load(self.folder))
         return self._session
 
@@ -240,6 +242,7 @@ def open_model(machine: Machine, model: Model) -> Session:
         precision=machine.precision,
         numerics=machine.numerics,
     )
+    machine.tune(session)
     session.import_weights(model.weights)
     return session
 

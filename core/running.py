@@ -11,6 +11,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from paribus import registry, status, weights
+from paribus.cachefolder import cache_folder
 from paribus.errors import NonFiniteLoss, RunFolderError, SpecError
 from paribus.feeding import Feed
 from paribus.keeping import Stopped
@@ -24,6 +25,7 @@ from paribus.runstate.interruption import Interruption
 from paribus.runstate.keeper import Keeper
 from paribus.runstate.legs import CurrentLeg, Ledger
 from paribus.runstate.opening import Opened, command, experiment_tree, sources
+from paribus.runstate.store import Checkpoint
 from paribus.spec import absolute, dumps
 from paribus.spec.paths import WORDS
 from paribus.spec.sections import TRAINING_STEPS, Spec
@@ -34,6 +36,7 @@ from paribus.steps.optimize import optimize
 from paribus.steps.prepare import prepare
 from paribus.steps.pretrain import pretrain
 from paribus.steps.select import select
+from paribus.tuning import Tuning
 
 STEPS: dict[str, Callable[[Experiment], None]] = {
     "pretrain": pretrain,
@@ -122,7 +125,9 @@ def run(
     try:
         with (
             progress or Progress() as shown,
-            Machine(descriptor, place, spec.precision, spec.numerics) as machine,
+            Machine(
+                descriptor, place, spec.precision, spec.numerics, _tuning(spec, begun)
+            ) as machine,
             Interruption() as interruption,
         ):
             _say_first(shown, opened, skipped)
@@ -152,6 +157,13 @@ def run(
     # A signal that was heard too late to stop anything still ends the program, as it was meant to.
     interruption.deliver()
     return Result(folder.path)
+
+
+def _tuning(spec: Spec, begun: Checkpoint | None) -> Tuning:
+    """Return how far fast numerics may go, and what earlier legs of the run have chosen."""
+    legs = [] if begun is None else begun.state.legs
+    earlier = tuple(choice for leg in legs for choice in leg.choices)
+    return Tuning(spec.tolerance, cache_folder(), earlier)
 
 
 def _refuse_own_folder(path: Path, out: Path | None, overwrite: bool) -> None:
@@ -221,6 +233,8 @@ def test(experiment: Experiment, model: Model) -> dict[str, Any]:
     dataset = experiment.examples.dataset(model.data)
     with open_model(experiment.machine, model) as session:
         found = model.judge.evaluate(Feed(session, dataset.x, dataset.y), rows)
+        experiment.say_choices()
+        experiment.machine.forget(session)
     if not isfinite(found.loss):
         raise NonFiniteLoss(
             f"test: the test loss is {found.loss}: the model has diverged. Lower the learning rate "

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from paribus.adapter import Backend
+from paribus.cachefolder import cache_folder
 from paribus.errors import ParibusError
 from paribus.runfolder import RunFolder
 from paribus.runstate.legs import described, versions
 from paribus.spec.sections import Spec
+from paribus.tolerances import TOLERANCE
+from paribus.tuning import Choice, Tuning
 
 
 def header(spec: Spec, backend: Backend) -> dict[str, Any]:
@@ -22,11 +26,19 @@ def header(spec: Spec, backend: Backend) -> dict[str, Any]:
         "device": spec.device,
         "precision": spec.precision,
         "numerics": spec.numerics,
+        **({"tolerance": spec.tolerance} if spec.numerics == "fast" else {}),
         "seed": spec.seed,
         "versions": versions(backend),
         "machine": described(),
         "steps": {},
     }
+
+
+def tuning(result: Mapping[str, Any]) -> Tuning:
+    """Return what a session in fast numerics may choose for a run's model, and what the run has."""
+    chosen = [one for leg in result.get("legs", []) for one in leg.get("choices", [])]
+    earlier = tuple(Choice.model_validate(one) for one in chosen)
+    return Tuning(result.get("tolerance", TOLERANCE), cache_folder(), earlier)
 
 
 def failure(error: BaseException) -> dict[str, Any]:

@@ -28,6 +28,8 @@ from paribus.stepping import Pace, Results, Row, Training, Turn, Wanted
 
 # Outputs, counted in numbers, that are judged at a time.
 JUDGED_NUMBERS = 1 << 23
+# Steps of the first call, and what later ones aim at: each costs every training some calls.
+FIRST, SECONDS = 16, 1.0
 
 Ending = Trained | NonFiniteLoss
 
@@ -162,7 +164,7 @@ def run(
         batch.judge_plans()
         for index in list(members):
             batch.resume(index, None)
-        pace = Pace()
+        pace = Pace(FIRST, SECONDS)
         while members:
             if rows:
                 record(rows)
@@ -211,7 +213,7 @@ class _Batch:
     def allot(self, turns: list[int], size: int, room: int | None) -> None:
         """Let trainings send steps: as many each, or where few may be made, one each of some."""
         if room is not None and room < len(turns):
-            turns = sorted(turns, key=lambda i: (self._members[i].place, i))[:room]
+            turns, size = sorted(turns, key=lambda i: (self._members[i].place, i))[:room], 1
         elif room is not None:
             size = min(size, room // len(turns))
         for index in turns:

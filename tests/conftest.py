@@ -18,10 +18,10 @@ from labs import PROMISED, Lab, Pool
 
 
 @pytest.fixture(scope="session", autouse=True)
-def features_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what frozen bodies compute out of the user's own cache."""
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that is kept or remembered comes from the user's own runs, or goes there."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PARIBUS_CACHE", str(tmp_path_factory.mktemp("features")))
+        patch.setenv("PARIBUS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

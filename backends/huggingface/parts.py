@@ -85,7 +85,7 @@ def _vit_body(layers: int, module: nn.Module, x: Tensor, positions: Tensor | Non
 
 def _vit_tail(layers: int, module: nn.Module, x: Tensor, positions: Tensor | None) -> Tensor:
     model: Any = module
-    hidden = x.flatten(2).transpose(1, 2)
+    hidden = x.flatten(2).transpose(1, 2).contiguous()
     if layers == 0:
         hidden = model.vit.embeddings.dropout(hidden)
     for layer in model.vit.layers[layers:]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from paribus.adapter import Array, Numerics, Precision, Session, Task, Tensors
 from paribus.architectures import LANGUAGE, Network
+from paribus.architectures.parts import Part
 from paribus.backends.jax import native
 from paribus.backends.jax.compiled import Compiled
 from paribus.backends.jax.plans import (
@@ -64,7 +65,10 @@ class JaxSession(Session):
         products = jnp.bfloat16 if precision == "bfloat16" else self._numpy
         self._steps = Steps(network, task, self._numpy, products)
         self._compiled = Compiled(device, strict=numerics == "strict")
-        convolves = any(node.op == "conv2d" for node in network.nodes)
+        # In ``strict`` a part takes its steps as the whole does: in a loop XLA rounds otherwise.
+        strict, whole = numerics == "strict", network.whole if isinstance(network, Part) else None
+        nodes = whole.nodes if strict and whole is not None else network.nodes
+        convolves = any(node.op == "conv2d" for node in nodes)
         self._looped = not convolves or device.platform != "cpu"
         frozen = task.frozen_norms(network)
         moving = [n for n in network.nodes if n.op == "batch_norm" and n.name not in frozen]

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from paribus.adapter import Numerics, Precision, Task, Tensors
 from paribus.backends.tensorflow.engine import TensorFlowSession
+from paribus.backends.tensorflow.forwards import Inputs, Targets
 from paribus.backends.tensorflow.inputs import Layout
 from paribus.backends.tensorflow.models import Place
 from paribus.backends.tensorflow.native_models import (
@@ -28,7 +29,7 @@ from paribus.backends.tensorflow.native_models import (
     watched,
 )
 from paribus.backends.tensorflow.passes import Pass
-from paribus.backends.tensorflow.steps import Inputs, Steps, Targets
+from paribus.backends.tensorflow.steps import Steps
 from paribus.errors import SpecError, Unsupported
 from paribus.native.network import GIVEN, NATIVE, NativeNetwork
 from paribus.noise import GOLDEN
@@ -194,7 +195,7 @@ class NativeSession(TensorFlowSession):
         # Whether a layer looks at other rows of its batch is the user's: padding is cut off.
         return NativeSteps(
             self._network, self._task, {**variables, **more}, slots, dtype, products, True,
-            self._builder.target, self._native, states,
+            False, self._builder.target, self._native, states,
         )  # fmt: skip
 
 

@@ -59,12 +59,16 @@ def _product(x: Tensor, weight: str, state: Pass) -> Tensor:
 
 
 def _biased(node: Node, x: Tensor, state: Pass) -> Tensor:
+    if node.name in state.folded:
+        return tf.nn.bias_add(x, tf.cast(state.folded[node.name], x.dtype))
     if not node.size("bias"):
         return x
     return tf.nn.bias_add(x, tf.cast(state.tensors[f"{node.name}.bias"], x.dtype))
 
 
 def _batch_norm(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
+    if node.inputs[0] in state.folded:
+        return inputs[0]
     names = [f"{node.name}.{leaf}" for leaf in ("weight", "bias", "running_mean", "running_var")]
     scale, offset, mean, variance = (state.tensors[name] for name in names)
     x, eps = tf.cast(inputs[0], scale.dtype), node.attributes["eps"]

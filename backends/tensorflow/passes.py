@@ -24,6 +24,7 @@ class Pass:
         frozen: ``batch_norm`` nodes in evaluation mode whatever ``training`` says.
         dtype: of the parameters; products: of convolutions and linear layers.
         noise: what is dropped; None for nothing.
+        folded: convolution → bias, where its weights hold the batch norm after it as well.
         statistics: the running statistics after the pass, of the nodes that updated theirs.
     """
 
@@ -33,6 +34,7 @@ class Pass:
     dtype: Any
     products: Any
     noise: Noise | None = None
+    folded: Mapping[str, Tensor] = field(default_factory=dict)
     statistics: dict[str, Tensor] = field(default_factory=dict)
 
     def drop(self, node: Node, x: Tensor, p: float, *, whole: bool = False) -> Tensor:

@@ -30,9 +30,9 @@ class Traces:
         seconds: spent so far on tracing and compiling.
     """
 
-    def __init__(self, device: str, *, strict: bool, xla: bool) -> None:
+    def __init__(self, device: str, *, strict: bool) -> None:
         self.seconds = 0.0
-        self._device, self._strict, self._xla = device, strict, xla
+        self._device, self._strict = device, strict
         self._functions: dict[Any, Callable[..., Any]] = {}
 
     @contextmanager
@@ -55,6 +55,7 @@ class Traces:
         make: Callable[[], Callable[..., Any]],
         data: Any,
         *arguments: Any,
+        xla: bool = False,
         idle: Callable[..., tuple[Any, ...]] | None = None,
     ) -> Any:
         """Call the function of this key and these shapes; trace it first when it is new.
@@ -64,20 +65,21 @@ class Traces:
             make: returns the function to trace.
             data: a tuple of arrays and tensors of which only the first axis may vary.
             arguments: (tuples of) arrays and tensors of which every axis may.
+            xla: whether XLA compiles it.
             idle: data and arguments → the same that change nothing, for a first call that leaves no
                 compiling to the real one.
         """
         with self.computing():
             given = tf.nest.map_structure(tf.convert_to_tensor, (data, *arguments))
             specs = (
-                tf.nest.map_structure(lambda t: self._spec(t, t.shape[1:]), given[0]),
-                *tf.nest.map_structure(lambda t: self._spec(t, ()), given[1:]),
+                tf.nest.map_structure(lambda t: _spec(t, t.shape[1:], xla), given[0]),
+                *tf.nest.map_structure(lambda t: _spec(t, (), xla), given[1:]),
             )
-            full = (*key, *tf.nest.flatten(specs))
+            full = (*key, xla, *tf.nest.flatten(specs))
             if full not in self._functions:
                 start = time.perf_counter()
                 function = tf.function(
-                    make(), input_signature=specs, autograph=False, jit_compile=self._xla or None
+                    make(), input_signature=specs, autograph=False, jit_compile=xla or None
                 ).get_concrete_function()
                 if idle:
                     function(*idle(*given))
@@ -85,14 +87,20 @@ class Traces:
                 self.seconds += time.perf_counter() - start
             return self._functions[full](*given)
 
+    def forget(self, unwanted: Callable[[tuple[Any, ...]], bool]) -> None:
+        """Forget the functions of unwanted keys."""
+        for full in [full for full in self._functions if unwanted(full)]:
+            del self._functions[full]
+
     def clear(self) -> None:
         """Forget all functions, and with them the variables that they hold."""
         self._functions.clear()
 
-    def _spec(self, tensor: Any, fixed: Any) -> Any:
-        # XLA compiles per shape whatever the signature says: then the time is counted here.
-        open_axes = [None] * (len(tensor.shape) - len(fixed))
-        return tf.TensorSpec(tensor.shape if self._xla else [*open_axes, *fixed], tensor.dtype)
+
+def _spec(tensor: Any, fixed: Any, xla: bool) -> Any:
+    # XLA compiles per shape whatever the signature says: then the time is counted here.
+    open_axes = [None] * (len(tensor.shape) - len(fixed))
+    return tf.TensorSpec(tensor.shape if xla else [*open_axes, *fixed], tensor.dtype)
 
 
 def _switch(tf32: bool, deterministic: bool) -> None:

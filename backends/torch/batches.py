@@ -120,7 +120,9 @@ class Batches:
         if x.ndim == 2:
             return x
         x = x.permute(0, 3, 1, 2)
-        return x if self._channels_last else x.contiguous()
+        # A copy even where one channel, or one pixel, leaves the order open: kernels are chosen by
+        # the strides.
+        return x if self._channels_last else x.clone(memory_format=torch.contiguous_format)
 
     def positions(self, *at: int | slice) -> Tensor | None:
         """Return what is predicted, int64 [b, M]; None for everything."""

@@ -2,7 +2,8 @@
 
 Autograd costs more than the arithmetic here, and its gradients are accumulated in memory of their
 own. The layers are few and their derivatives short, so both passes are written out. Activations
-are [replica, row, feature].
+are [replica, row, feature]; in memory a feature's rows lie together, which makes products with few
+outputs and sums over classes up to twice as fast.
 """
 
 from __future__ import annotations
@@ -70,18 +71,20 @@ class Linear(Layer):
     def forward(self, x: Tensor, weights: Tensors, keys: Keys | None) -> Tensor:
         """Return [r, b, out]."""
         self._x = x
-        transposed = weights[self._weight].transpose(1, 2)
+        weight, across = weights[self._weight], x.transpose(1, 2)
         if self._biased:
-            return torch.baddbmm(weights[self._bias].unsqueeze(1), x, transposed)
-        return torch.bmm(x, transposed)
+            found = torch.baddbmm(weights[self._bias].unsqueeze(2), weight, across)
+        else:
+            found = torch.bmm(weight, across)
+        return found.transpose(1, 2)
 
     def backward(
         self, gradient: Tensor, weights: Tensors, found: Tensors, *, more: bool, wanted: bool
     ) -> Tensor | None:
         """Return gradient·W; gradientᵀ·x and the sum over rows are found."""
+        across = gradient.transpose(1, 2)
         if self._weight in found:
             by = found[self._weight]
-            across = gradient.transpose(1, 2)
             torch.baddbmm(by, across, self._x, beta=1.0 if more else 0.0, out=by)
         if self._biased and self._bias in found:
             by = found[self._bias]
@@ -89,7 +92,9 @@ class Linear(Layer):
                 by += gradient.sum(1)
             else:
                 torch.sum(gradient, dim=1, out=by)
-        return torch.bmm(gradient, weights[self._weight]) if wanted else None
+        if not wanted:
+            return None
+        return torch.bmm(weights[self._weight].transpose(1, 2), across).transpose(1, 2)
 
 
 class ReLU(Layer):

@@ -1,20 +1,17 @@
-"""K optimizer steps on a ``torch.nn.Module``; every adapter of PyTorch models shares this session.
+"""The session on a ``torch.nn.Module``; every adapter of PyTorch models shares it.
 
-Nothing in a step waits for the device: losses and norms stay there until ``Pending.result()``. The
-backward pass starts from the rows' own losses with the plan's weights as their gradient, which is
-the weighted sum's gradient without computing the sum. Padding rows are cut off on the host, where
-their number is known, so that neither BatchNorm nor the clock sees them.
+What happens in a step is in ``stepper``; how fast numerics choose between ways of computing, and
+what they evaluate with, is in ``fast``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -23,30 +20,17 @@ from paribus.adapter import Array, Numerics, Precision, Session, Task, Tensors
 from paribus.architectures import Network
 from paribus.backends.torch import settings
 from paribus.backends.torch.batches import Batches, Examples, tensor
-from paribus.backends.torch.flat import Flat
-from paribus.backends.torch.losses import right, row_losses
+from paribus.backends.torch.fast import Fast
+from paribus.backends.torch.losses import right
 from paribus.backends.torch.models import Model
 from paribus.backends.torch.observing import Observed
-from paribus.backends.torch.placed import Placed
+from paribus.backends.torch.stepper import NUMPY, Forward, Setup, Stepper, Steps
 from paribus.belongings import NOTHING, Belongings
-from paribus.errors import Unsupported, WeightsError
-from paribus.optimizers import RULES
-from paribus.plan import EvalPlan, StepResults, Sums, TrainPlan
+from paribus.errors import WeightsError
+from paribus.plan import EvalPlan, Sums, TrainPlan
+from paribus.tuning import Choice, Tuning
 
-
-@dataclass(frozen=True)
-class Steps:
-    """Steps under way: the rows' losses [K, S, b] and the norms [K], still on the device."""
-
-    losses: Tensor
-    norms: Tensor | None
-    weights: npt.NDArray[np.float64]
-
-    def result(self) -> StepResults:
-        """Wait; the sums are taken on the host, in float64 on every device."""
-        losses = self.losses.cpu().numpy().astype(np.float64)
-        norms = None if self.norms is None else self.norms.cpu().numpy().astype(np.float64)
-        return StepResults((losses * self.weights).sum(axis=(1, 2)), norms)
+T = TypeVar("T")
 
 
 class TorchSession(Session):
@@ -64,43 +48,52 @@ class TorchSession(Session):
         self._network, self._task, self._model = network, task, model
         self._device = torch.device(device)
         self._dtype = torch.float64 if precision == "float64" else torch.float32
-        self._bfloat16 = precision == "bfloat16"
         on_cpu, images = self._device.type == "cpu", len(network.input_shape) == 3
-        # oneDNN is fastest channels last and repeats to the bit; cuDNN's deterministic float32
-        # kernels are not, and float64 on a CPU is not oneDNN's.
-        self._channels_last = (
+        # cuDNN's deterministic float32 kernels are no faster channels last, and float64 on a CPU is
+        # not oneDNN's. bfloat16 is always faster so, and so are fast numerics on a GPU.
+        wanted = precision == "bfloat16" or settings.channels_last(network)
+        channels_last = (
             images
             # The user's own code may rely on the usual order (x.view(n, -1)).
             and not model.own
             and self._dtype == torch.float32
-            and (on_cpu or (self._device.type == "cuda" and numerics == "fast"))
+            and (wanted if on_cpu else self._device.type == "cuda" and numerics == "fast")
         )
-        shapes = {name: network.tensors[name].shape for name in task.trainable}
-        self._flat = Flat(shapes, frozenset(task.decayed), RULES[task.rule], self._dtype,
-                          self._device, self._channels_last)  # fmt: skip
-        self._placed = Placed(network, task, model, self._flat, self._device, self._dtype,
-                              self._channels_last)  # fmt: skip
+        setup = Setup(precision == "bfloat16", channels_last)
+        self._stepper = Stepper(network, task, model, self._device, self._dtype, numerics, setup)
         self._numerics = numerics
-        self._multiplications = settings.multiplications(network)
+        self._fast: Fast | None = None
         self._open = True
         settings.prepare(numerics, self._device)
+
+    def tune(self, tuning: Tuning) -> None:
+        """Choose at the first steps, and at the first evaluation that is worth it."""
+        # What the user's own code keeps besides its tensors could not be put back.
+        if self._numerics == "fast" and not self._model.own:
+            self._fast = Fast(self._stepper, self._task, tuning)
+
+    @property
+    def choices(self) -> list[Choice]:
+        """What was chosen so far."""
+        return [] if self._fast is None else self._fast.choices
 
     def import_weights(self, tensors: Tensors) -> None:
         """Copy values into the module and the flat buffer."""
         weights.check(tensors, weights.shapes(self._network))
         with torch.no_grad():
-            for name, target in self._placed.tensors.items():
+            for name, target in self._stepper.placed.tensors.items():
                 target.copy_(tensor(tensors[name], torch.device("cpu")))
-            self._placed.restart()
-        self._flat.reset()
+            self._stepper.placed.restart()
+        self._stepper.flat.reset()
+        self._stepper.changes += 1
 
     def export_weights(self) -> dict[str, Array]:
         """Return copies in canonical layout."""
-        return {name: _array(value) for name, value in self._placed.tensors.items()}
+        return {name: _array(value) for name, value in self._stepper.placed.tensors.items()}
 
     def import_optimizer(self, slots: Mapping[str, Tensors]) -> None:
         """Copy values into the flat slots."""
-        own = self._flat.slots
+        own = self._stepper.flat.slots
         shapes = {f"{slot}/{n}": tuple(t.shape) for slot, v in own.items() for n, t in v.items()}
         given = {f"{slot}/{n}": array for slot, v in slots.items() for n, array in v.items()}
         weights.check(given, shapes, "optimizer state")
@@ -117,38 +110,27 @@ class TorchSession(Session):
         """Return copies of the slots."""
         return {
             slot: {name: _array(value) for name, value in views.items()}
-            for slot, views in self._flat.slots.items()
+            for slot, views in self._stepper.flat.slots.items()
         }
 
     def put(self, x: Array, y: Array | None) -> Examples:
         """Place examples; on the CPU the arrays' own memory is used where it can be."""
-        dtype = _NUMPY[self._dtype] if self._network.objective == "regression" else np.int64
+        dtype = NUMPY[self._dtype] if self._network.objective == "regression" else np.int64
         labels = None if y is None else tensor(y.astype(dtype, copy=False), self._device)
         return Examples(tensor(x, self._device), labels)
 
     def train_steps(self, handle: Examples, plan: TrainPlan) -> Steps:
         """Queue K steps."""
-        task, flat = self._task, self._flat
-        batches, row_weights, losses = self._prepare(handle, plan)
-        norms = torch.empty(plan.steps, dtype=self._dtype, device=self._device)
-        scalars = {name: values.tolist() for name, values in plan.scalars.items()}
-        with self._computing(plan.indices.shape[-1]):
-            for step in range(plan.steps):
-                self._backward(batches, plan, step, row_weights, losses)
-                if task.clips or task.norms:
-                    norm = torch.linalg.vector_norm(flat.gradient)
-                    norms[step] = norm
-                    if task.clips:
-                        flat.clip(norm, scalars["clip_norm"][step])
-                flat.update({name: values[step] for name, values in scalars.items()})
-        return Steps(losses, norms if task.norms else None, plan.weights)
+        if self._fast is not None:
+            self._trying(lambda fast: fast.train(handle, plan))
+        return self._stepper.run(handle, plan)
 
     def evaluate(self, handle: Examples, plan: EvalPlan) -> Sums:
         """Return sums; the losses are added up in float64 on the host."""
         objective, losses, correct, predictions = self._network.objective, [], [], 0
-        for batches, at, outputs in self._outputs(handle, plan, training=False):
+        for batches, at, outputs in self._evaluated(handle, plan):
             labels, counted = batches.labels(*at)
-            losses.append(self._losses(outputs, labels, counted))
+            losses.append(self._stepper.losses(outputs, labels, counted))
             correct.append(right(objective, outputs, labels, counted))
             predictions += labels.numel() if objective == "causal_lm" else len(labels)
         if plan.targets is not None:
@@ -159,32 +141,29 @@ class TorchSession(Session):
 
     def predict(self, handle: Examples, plan: EvalPlan) -> Array:
         """Return logits in evaluation mode."""
-        return _array(torch.cat([x for *_, x in self._outputs(handle, plan, training=False)]))
+        return _array(torch.cat([x for *_, x in self._evaluated(handle, plan)]))
 
     def forward(self, handle: Examples, plan: EvalPlan, *, training: bool) -> Array:
         """Return logits; in training mode each batch is normalised by itself."""
-        with self._placed.unchanged():
-            return _array(torch.cat([x for *_, x in self._outputs(handle, plan, training)]))
+        with self._stepper.placed.unchanged():
+            return _array(torch.cat([x for *_, x in self._stepper.outputs(handle, plan, training)]))
 
     def activations(self, handle: Examples, plan: EvalPlan, *, training: bool) -> dict[str, Array]:
         """Return what the module lets hooks see of its nodes, and the outputs as the last one."""
-        seen = Observed(self._network, self._placed.module, self._model.names)
-        with self._placed.unchanged(), seen.hooks():
-            for *_, outputs in self._outputs(handle, plan, training):
+        seen = Observed(self._network, self._stepper.placed.module, self._model.names)
+        with self._stepper.placed.unchanged(), seen.hooks():
+            for *_, outputs in self._stepper.outputs(handle, plan, training):
                 seen.batch(outputs)
         return seen.values()
 
     def gradients(self, handle: Examples, plan: TrainPlan) -> tuple[float, dict[str, Array]]:
         """Return loss and gradients of the first step."""
-        batches, row_weights, losses = self._prepare(handle, plan)
-        with self._placed.unchanged(), self._computing(plan.indices.shape[-1]):
-            self._backward(batches, plan, 0, row_weights, losses)
-        loss = Steps(losses, None, plan.weights).result().losses[0]
-        return float(loss), {name: _array(g) for name, g in self._flat.gradients.items()}
+        loss, found = self._stepper.gradients(handle, plan)
+        return loss, {name: _array(gradient) for name, gradient in found.items()}
 
     def native(self) -> nn.Module:
         """Return a copy of the plain module, in evaluation mode, every parameter free."""
-        return self._placed.copy()
+        return self._stepper.placed.copy()
 
     def save_native(self, folder: Path, belongings: Belongings = NOTHING) -> Path:
         """Write the native module's files."""
@@ -194,74 +173,30 @@ class TorchSession(Session):
         """Free the memory."""
         if self._open:
             self._open = False
-            del self._placed, self._flat
+            self._fast = None
+            del self._stepper
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _prepare(self, handle: Examples, plan: TrainPlan) -> tuple[Batches, Tensor, Tensor]:
-        """Move a plan over: its batches, the rows' weights and room for the rows' losses."""
-        if self._placed.pointwise and bool((plan.counts == 1).any()):
-            raise Unsupported(
-                f"a shard of one example: {self._placed.pointwise[0]!r} sees one value per "
-                "channel, which has no variance to normalise with; choose a batch size or number "
-                "of shards that leaves no single example, or larger images"
-            )
-        self._placed.mode(training=True)
-        batches = self._batches(handle, plan)
-        row_weights = tensor(plan.weights.astype(_NUMPY[self._dtype]), self._device)
-        losses = torch.zeros(plan.indices.shape, dtype=self._dtype, device=self._device)
-        return batches, row_weights, losses
-
-    def _backward(
-        self, batches: Batches, plan: TrainPlan, step: int, row_weights: Tensor, losses: Tensor
-    ) -> None:
-        """Leave a step's summed gradient in the flat buffer and its rows' losses in ``losses``."""
-        self._flat.gradient.zero_()
-        keys, first = None if plan.noise is None else plan.noise[step], 0
-        for shard, count in enumerate(plan.counts[step].tolist()):
-            at = (step, shard, slice(count))
-            with self._placed.noise.drawn(keys, first):
-                outputs = self._forward(batches.inputs(*at), batches.positions(*at))
-            first += count
-            rows = self._losses(outputs, *batches.labels(*at))
-            # The same gradient as of the rows with these weights given, to the bit; but PyTorch
-            # imports symbolic algebra for gradients that are given, which takes half a second.
-            torch.autograd.backward((rows * row_weights[at]).sum())
-            losses[at] = rows.detach()
-
-    def _losses(self, outputs: Tensor, labels: Tensor, counted: Tensor | None) -> Tensor:
-        objective, smoothing = self._network.objective, self._task.label_smoothing
-        return row_losses(objective, outputs, labels, counted, smoothing)
-
-    def _batches(self, handle: Examples, plan: TrainPlan | EvalPlan) -> Batches:
-        objective = self._network.objective
-        return Batches(handle, plan, objective, self._dtype, self._channels_last)
-
-    def _computing(self, rows: int) -> AbstractContextManager[None]:
-        return settings.applied(self._numerics, self._device, rows * self._multiplications)
-
-    def _forward(self, x: Tensor, positions: Tensor | None) -> Tensor:
-        if not self._bfloat16:
-            return self._model.logits(self._placed.module, x, positions)
-        with torch.autocast(self._device.type, torch.bfloat16):
-            return self._model.logits(self._placed.module, x, positions).float()
-
-    def _outputs(
-        self, handle: Examples, plan: EvalPlan, training: bool
+    def _evaluated(
+        self, handle: Examples, plan: EvalPlan
     ) -> Iterator[tuple[Batches, tuple[int, slice], Tensor]]:
-        """Yield where each batch's real rows are and their outputs, without gradients."""
-        self._placed.mode(training)
-        batches = self._batches(handle, plan)
-        for batch, count in enumerate(plan.counts.tolist()):
-            at = (batch, slice(count))
-            with torch.no_grad(), self._computing(count):
-                outputs = self._forward(batches.inputs(*at), batches.positions(*at))
-            yield batches, at, outputs
+        """Yield each batch's outputs in evaluation mode, computed in the way that was chosen."""
+        forward: Forward | None = None
+        if self._fast is not None:
+            forward = self._trying(lambda fast: fast.evaluation(handle, plan))
+        return self._stepper.outputs(handle, plan, False, forward)
+
+    def _trying(self, ask: Callable[[Fast], T]) -> T:
+        """Ask the tuner; the time that trying takes is compiling's."""
+        assert self._fast is not None
+        start, before = time.perf_counter(), len(self._fast.choices)
+        found = ask(self._fast)
+        if len(self._fast.choices) > before:
+            self.compile_seconds += time.perf_counter() - start
+        return found
 
 
 def _array(value: Tensor) -> Array:
     """Return a copy as a contiguous NumPy array."""
     return np.array(value.detach().cpu().numpy(), order="C")
-
-
-_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}

@@ -5,11 +5,17 @@ of one buffer and their gradients views of another, so that autograd adds the sh
 in place, in order, and an update is a few operations on one or two long vectors: tensors that
 decay come first. On a CPU the vector is taken in pieces that stay in cache between the operations
 of a formula, which otherwise streams everything from memory once per operation.
+
+Of large tensors that would still be two passes over memory too many: one that fills the buffer with
+zeros and one that adds to them. Where the gradient is not needed as one vector, theirs stay where
+autograd leaves them (``Apart``), and the update reads them there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -21,6 +27,46 @@ from paribus.optimizers import Rule
 ALIGNMENT = 16
 # Elements: of 32 Ki to 1 Mi, these were the fastest for 11 million parameters on a CPU.
 PIECE = 128 * 1024
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A large parameter whose gradient is not kept in the buffer; ``view`` is its place there."""
+
+    part: Tensor
+    view: Tensor
+
+    @property
+    def start(self) -> int:
+        """Where in the buffer its place begins."""
+        return int(self.view.storage_offset())
+
+    @property
+    def stop(self) -> int:
+        """Where it ends."""
+        return self.start + self.view.numel()
+
+    def gradient(self) -> Tensor:
+        """Return the gradient as a vector in the buffer's order of elements."""
+        found = self.part.grad
+        if found is None:
+            # Nothing that was computed depends on it.
+            return self.view.zero_().as_strided((self.view.numel(),), (1,))
+        if found.stride() != self.view.stride():
+            found = self.view.copy_(found)
+        return found.as_strided((found.numel(),), (1,))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of the buffers that is updated at once; ``gradient`` None: it is ``apart``'s."""
+
+    weights: Tensor
+    gradient: Tensor | None
+    slots: tuple[Tensor, ...]
+    decay: bool
+    apart: int = 0
+    first: int = 0
 
 
 class Flat:
@@ -49,28 +95,75 @@ class Flat:
             self._starts[name] = size
             size += -(-prod(shapes[name]) // ALIGNMENT) * ALIGNMENT
             boundary = size if name in decayed else boundary
-        buffers = [
+        self._buffers = [
             torch.zeros(size, dtype=dtype, device=device) for _ in range(2 + len(rule.slots))
         ]
-        self.gradient = buffers[1]
-        self._slots = buffers[2:]
-        self.weights, self.gradients, *slots = [self._views(buffer) for buffer in buffers]
+        self.gradient = self._buffers[1]
+        self.weights, self.gradients, *slots = [self._views(one) for one in self._buffers]
         self.slots = dict(zip(rule.slots, slots, strict=True))
-        piece = PIECE if device.type == "cpu" else max(size, 1)
-        self._pieces = [
-            (buffers[0][cut], buffers[1][cut], tuple(slot[cut] for slot in buffers[2:]), decay)
-            for start, stop, decay in ((0, boundary, True), (boundary, size, False))
-            for cut in (slice(a, min(a + piece, stop)) for a in range(start, stop, piece))
-        ]
+        self._piece = PIECE if device.type == "cpu" else max(size, 1)
+        self._boundary, self._size = boundary, size
+        self._apart: Sequence[Apart] = ()
+        self._pieces = self._cut([])
+        self._kept = [self.gradient]
+
+    def set_apart(self, parts: Sequence[Apart]) -> None:
+        """Leave these parameters' gradients where autograd leaves them."""
+        self._apart = sorted(parts, key=lambda one: one.start)
+        self._pieces = self._cut(self._apart)
+        edges = [0, *(edge for one in self._apart for edge in (one.start, one.stop)), self._size]
+        self._kept = [self.gradient[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+    def _cut(self, apart: Sequence[Apart]) -> list[Piece]:
+        edges = {0, self._boundary, self._size}
+        places = {one.start: number for number, one in enumerate(apart)}
+        edges |= {edge for one in apart for edge in (one.start, one.stop)}
+        ordered, pieces = sorted(edges), []
+        weights, gradient, *slots = self._buffers
+        for start, stop in pairwise(ordered):
+            for a in range(start, stop, self._piece):
+                cut = slice(a, min(a + self._piece, stop))
+                own = None if start in places else gradient[cut]
+                parts = tuple(slot[cut] for slot in slots)
+                decay = start < self._boundary
+                pieces.append(
+                    Piece(weights[cut], own, parts, decay, places.get(start, 0), a - start)
+                )
+        return pieces
+
+    def begin(self) -> None:
+        """Make the gradient zero."""
+        for part in self._kept:
+            part.zero_()
+        for one in self._apart:
+            one.part.grad = None
 
     def update(self, scalars: Mapping[str, float]) -> None:
         """Apply the rule once; scalars are Python floats, so the device is not waited for."""
         rule = self._rule.update
-        for weights, gradient, slots, decay in self._pieces:
-            new, state = rule(weights, gradient, slots, scalars, decay, torch.sqrt)
+        apart = [one.gradient() for one in self._apart]
+        for piece in self._pieces:
+            weights, gradient = piece.weights, piece.gradient
+            if gradient is None:
+                gradient = apart[piece.apart][piece.first : piece.first + len(weights)]
+            new, state = rule(weights, gradient, piece.slots, scalars, piece.decay, torch.sqrt)
             weights.copy_(new)
-            for slot, value in zip(slots, state, strict=True):
+            for slot, value in zip(piece.slots, state, strict=True):
                 slot.copy_(value)
+
+    def gather(self) -> None:
+        """Bring the gradients that are apart into the buffer."""
+        for one in self._apart:
+            one.view.as_strided((one.view.numel(),), (1,)).copy_(one.gradient())
+
+    def take(self, other: Flat) -> None:
+        """Copy weights and slots of another one, whatever the order of its memory."""
+        for mine, theirs in (
+            (self.weights, other.weights),
+            *((self.slots[name], other.slots[name]) for name in self.slots),
+        ):
+            for name, view in mine.items():
+                view.copy_(theirs[name])
 
     def clip(self, norm: Tensor, limit: float) -> None:
         """Scale the gradient so that its norm is at most ``limit``."""
@@ -78,7 +171,7 @@ class Flat:
 
     def reset(self) -> None:
         """Set every slot to zero."""
-        for slot in self._slots:
+        for slot in self._buffers[2:]:
             slot.zero_()
 
     def _views(self, buffer: Tensor) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from paribus.architectures import INPUT, TARGETS, Network
 from paribus.architectures.vit import sizes
 from paribus.backends.torch.layers import OPERATIONS
 from paribus.backends.torch.noise import Lend
-from paribus.backends.torch.tokens import lend
+from paribus.backends.torch.tokens import Tokens, lend
 from paribus.belongings import Belongings
 
 
@@ -103,6 +103,9 @@ def build(network: Network) -> Model:
         if module is None:
             module, names = GraphModule(network), graph_names(network)
             outputs = part_outputs if network.part else graph_outputs
+            if network.part and network.nodes[0].op == "tokens":
+                parent, _, leaf = network.nodes[0].name.rpartition(".")
+                module.get_submodule(parent).add_module(leaf, Tokens(in_order=True))
             return Model(module, names, outputs, save_state_dict)
     return Model(module, names, _call, save_state_dict, dropped=_published_places(network))
 

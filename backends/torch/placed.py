@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from paribus.adapter import Task
 from paribus.architectures import Network
-from paribus.backends.torch.flat import Flat
+from paribus.backends.torch.flat import PIECE, Apart, Flat
 from paribus.backends.torch.models import Model
 from paribus.backends.torch.noise import Noise
 
@@ -51,23 +51,12 @@ class Placed:
             module = module.to(memory_format=torch.channels_last)
         self.module: nn.Module = module.eval().requires_grad_(False)
         self._training = False
+        # Norms and clipping look at all gradients as one vector.
+        self._whole_gradient = task.clips or task.norms
         self._seed = model.seed
-        state = module.state_dict(keep_vars=True)
+        self._names, self._whole = model.names, tuple(network.tensors)
         self.tensors: dict[str, Tensor] = {}
-        for name in network.tensors:
-            parts = [state[part] for part in model.names[name]]
-            cuts = [len(part) for part in parts]
-            if name in flat.weights:
-                self.tensors[name] = flat.weights[name]
-                for part, gradient in zip(
-                    parts, torch.split(flat.gradients[name], cuts), strict=True
-                ):
-                    part.requires_grad_(True)
-                    part.grad = gradient
-            else:
-                self.tensors[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
-            for part, view in zip(parts, torch.split(self.tensors[name], cuts), strict=True):
-                part.data = view
+        self._bind(flat, self._whole_gradient)
         frozen = task.frozen_norms(network)
         self._frozen = [
             module.get_submodule(model.names[f"{name}.weight"][0].rpartition(".")[0])
@@ -88,6 +77,34 @@ class Placed:
         ]
         for name in self._counting:
             module.get_submodule(name).register_buffer(COUNTER, None)
+
+    def move(self, flat: Flat, channels_last: bool) -> None:
+        """Let the parameters be another buffer's, with their values, in another order of memory."""
+        order = torch.channels_last if channels_last else torch.contiguous_format
+        with torch.no_grad():
+            self.module.to(memory_format=order)
+            self._bind(flat, self._whole_gradient)
+
+    def _bind(self, flat: Flat, whole_gradient: bool) -> None:
+        """Make every parameter and statistic a view of its canonical tensor."""
+        state = self.module.state_dict(keep_vars=True)
+        apart = []
+        for name in self._whole:
+            parts = [state[part] for part in self._names[name]]
+            cuts = [len(part) for part in parts]
+            if name in flat.weights:
+                self.tensors[name] = flat.weights[name]
+                views = torch.split(flat.gradients[name], cuts)
+                for part, gradient in zip(parts, views, strict=True):
+                    part.requires_grad_(True)
+                    part.grad = gradient
+                    large = part.numel() >= PIECE and not whole_gradient
+                    apart += [Apart(part, gradient)] if large else []
+            else:
+                self.tensors[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
+            for part, view in zip(parts, torch.split(self.tensors[name], cuts), strict=True):
+                part.data = view
+        flat.set_apart(apart)
 
     def restart(self) -> None:
         """Set what counts batches to zero, and random numbers to their start."""

@@ -15,11 +15,21 @@ from paribus.backends.torch.texts import DotProductAttention
 
 
 class Tokens(nn.Module):
-    """Pixels as tokens: [b, C, H, W] → [b, H·W, C]."""
+    """Pixels as tokens: [b, C, H, W] → [b, H·W, C].
+
+    Args:
+        in_order: whether a token's values are neighbours in memory, as those of a sequence that
+            comes from another layer; kernels are chosen by the order.
+    """
+
+    def __init__(self, in_order: bool = False) -> None:
+        super().__init__()
+        self._in_order = in_order
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the pixels row by row."""
-        return x.flatten(2).transpose(1, 2)
+        tokens = x.flatten(2).transpose(1, 2)
+        return tokens.contiguous() if self._in_order else tokens
 
 
 class ClassToken(nn.Module):

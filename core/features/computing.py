@@ -1,10 +1,11 @@
 """Examples through a frozen body, in batches whose arithmetic is that of training.
 
-A kernel is chosen by the shape of its batch, and another one may round differently: measured, a
-batch of two rows gives other last bits than one of 32 in products of matrices, on every backend,
-while 17 and 32 rows give the same. So every batch here has the same number of rows, filled up with
-others where they end; and for each shape that a training's batches have, some rows are computed in
-that shape and compared, bit by bit. Where a shape differs, its steps compute what is frozen anew.
+A kernel is chosen by the shape of its batch, and the last rows of an odd number may go through
+another one: measured, a batch of two rows has other last bits than one of 32 in products of
+matrices, on every backend, and so has now and then the last row of six or of 17. So every batch
+here has the same number of rows, filled up with others where they end; and for each shape that a
+training's batches have, rows are computed in that shape and compared, bit by bit. Where a shape
+differs, its steps compute what is frozen anew.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from math import prod
 import numpy as np
 
 from paribus.adapter import Array, Session
+from paribus.architectures import Network
 from paribus.data.streamed import Examples, row_bytes
 from paribus.feeding import CHUNK_BYTES
 from paribus.inputs import Inputs
@@ -23,6 +25,10 @@ from paribus.plan import Augmentation, EvalPlan, Integers, Preprocess, TrainPlan
 
 # Rows of a batch, where their arithmetic is that of a training's batches: enough for the kernels.
 BATCH = 32
+# What vectors of every width divide, up to eight numbers.
+VECTOR = 8
+# Batches of a shape that are compared at most, and the multiply-adds that these may take.
+MOST_PROBES, PROBING = 64, 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,15 @@ def groups_of(rows: Integers, inputs: Inputs, copies: Sequence[Augmentation]) ->
 class Body:
     """A session of a body that has its tensors, and the examples that it reads."""
 
-    def __init__(self, session: Session, x: Examples, inputs: Inputs) -> None:
+    def __init__(self, session: Session, network: Network, x: Examples, inputs: Inputs) -> None:
         self._session, self._x, self._inputs = session, x, inputs
+        self._cost = sum(
+            prod(tensor.shape) * _times(network.node[tensor.node].shape)
+            for tensor in network.tensors.values()
+            if tensor.role == "weight"
+        )
+        # What filled up the last batch of a group: other places of rows that were computed before.
+        self._filled: dict[int, tuple[int, Integers, Array]] = {}
 
     def compute(self, group: Group, batch: int) -> Iterator[Array]:
         """Yield the features of a group's rows in order, a bounded number at a time."""
@@ -88,14 +101,36 @@ class Body:
             left = min(step, count - start)
             needed = -(-left // batch) * batch
             plan = np.arange(needed, dtype=np.int64).reshape(-1, batch)
-            yield self._forward(group, places, plan)[:left]
+            found = self._forward(group, places, plan)
+            if needed - left >= VECTOR and count > batch:
+                self._filled[id(group)] = batch, places[left:needed], found[left:]
+            yield found[:left]
 
     def probe(self, group: Group, shape: Shape) -> tuple[Integers, Array]:
-        """Return places in a group, spread over it, and their features in a batch of that shape."""
-        places = np.arange(shape.rows) * len(group.rows) // shape.rows
+        """Return places in a group and their features in batches of that shape.
+
+        Each batch is spread over the group and moved on by one, so that its last rows are others.
+        """
+        filled = self._filled.get(id(group))
+        if filled is not None and filled[0] == shape.rows and shape.width == group.width:
+            return filled[1:]
+        count = self._probes(group, shape)
+        spread = np.arange(shape.rows) * len(group.rows) // shape.rows
+        places = (np.arange(count)[:, None] + spread).ravel() % len(group.rows)
         picked = Group(group.rows, shape.width, group.draws)
-        found = self._forward(picked, places, np.arange(shape.rows, dtype=np.int64)[None])
-        return places, found
+        indices = np.arange(len(places), dtype=np.int64).reshape(count, shape.rows)
+        return places, self._forward(picked, places, indices)
+
+    def _probes(self, group: Group, shape: Shape) -> int:
+        """Return how many batches show whether a shape's arithmetic is the same.
+
+        In sums of many terms another order shows at once, in sums of few only now and then; those
+        cost little. Rows that fill whole vectors have no remainder that could be treated otherwise.
+        """
+        if shape.rows % VECTOR == 0:
+            return 1
+        most = min(MOST_PROBES, len(group.rows))
+        return max(1, min(most, PROBING // max(1, shape.rows * self._cost)))
 
     def batches(self, plan: TrainPlan) -> Array:
         """Return the features of a plan's real rows, shard by shard as a training has them."""
@@ -128,6 +163,11 @@ class Body:
         found = self._session.forward(handle, EvalPlan(indices, counts, preprocess), training=True)
         self._session.free(handle)
         return found
+
+
+def _times(shape: tuple[int, ...]) -> int:
+    """Return how often a weight is used for one example: per pixel, or per token."""
+    return shape[0] if len(shape) == 2 else prod(shape[1:])
 
 
 def window(x: Array, draws: Augmentation, places: Integers, crop: tuple[int, int] | None) -> Array:

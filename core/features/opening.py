@@ -20,9 +20,11 @@ from paribus.features import keys
 from paribus.features.computing import BATCH, Body, Shape, groups_of, same
 from paribus.features.store import Kept, NoRoom, Store, folder_of
 from paribus.features.tail import Places, TailSession
-from paribus.feeding import Feed
+from paribus.features.together import TailReplicas
+from paribus.feeding import Feed, Supply
 from paribus.machine import Machine
 from paribus.plan import Augmentation, Integers, TrainPlan
+from paribus.replicas import Replicas
 from paribus.steps.experiment import Experiment
 
 # What a session that only computes is opened with: it has no step, and nothing is free.
@@ -62,12 +64,65 @@ def opened(experiment: Experiment, work: Work) -> tuple[Session, Feed]:
     return found
 
 
-def _opened(experiment: Experiment, work: Work) -> tuple[Session, Feed] | None:
-    network, task = work.network, work.task
-    section = experiment.spec.cache
-    if not section.enabled or not _frozen(network, task):
+def tail_of(experiment: Experiment, network: Network, task: Task) -> Network | None:
+    """Return the part that trains, if a frozen body may be computed once; else None.
+
+    What is drawn anew for each example is not looked at, and neither is room for the features.
+    """
+    capable = experiment.machine.backend.capabilities.parts
+    if not capable or not experiment.spec.cache.enabled or not _frozen(network, task):
         return None
     parts = cut(network, task.trainable)
+    return None if parts is None else parts.tail
+
+
+def opened_together(
+    experiment: Experiment, works: Sequence[Work], count: int
+) -> tuple[Replicas, Supply] | None:
+    """Return replicas of one network and task, and the examples of all trainings.
+
+    With a frozen body they are its features, and the replicas behave as those of the whole network
+    do.
+
+    Args:
+        works: the trainings.
+        count: replicas to open.
+
+    Returns:
+        None where a body is frozen, but the features are not kept, or not the same for all.
+    """
+    machine, first = experiment.machine, works[0]
+    if tail_of(experiment, first.network, first.task) is None:
+        replicas = machine.replicas(first.network, first.task, count)
+        return replicas, machine.supply(replicas, first.dataset)
+    openings = [_opening(experiment, work) for work in works]
+    found = [opening for opening in openings if opening is not None]
+    if len(found) < len(works) or len({opening.name for opening in found}) > 1:
+        return None
+    try:
+        return found[0].together(count)
+    except NoRoom as error:
+        _say(experiment, str(error))
+        return None
+
+
+def _opened(experiment: Experiment, work: Work) -> tuple[Session, Feed] | None:
+    opening = _opening(experiment, work)
+    if opening is None:
+        return None
+    try:
+        return opening.feed()
+    except NoRoom as error:
+        _say(experiment, str(error))
+        return None
+
+
+def _opening(experiment: Experiment, work: Work) -> _Opening | None:
+    """Return what makes a training's features; None where there are none, which is said."""
+    section = experiment.spec.cache
+    if not section.enabled or not _frozen(work.network, work.task):
+        return None
+    parts = cut(work.network, work.task.trainable)
     why = _refusal(experiment.machine, work, parts)
     if parts is None or why:
         _say(experiment, why)
@@ -75,11 +130,7 @@ def _opened(experiment: Experiment, work: Work) -> tuple[Session, Feed] | None:
     store = Store(
         folder_of(section.directory), int(section.limit * 2**30), experiment.progress.note
     )
-    try:
-        return _Opening(experiment, work, parts, store).feed()
-    except NoRoom as error:
-        _say(experiment, str(error))
-        return None
+    return _Opening(experiment, work, parts, store)
 
 
 def _frozen(network: Network, task: Task) -> bool:
@@ -141,19 +192,50 @@ class _Opening:
             NoRoom: they cannot be kept.
         """
         largest = max(self._shapes, key=lambda shape: shape.rows).rows
-        kept = None
         for batch in dict.fromkeys((BATCH, largest)):
             name = self._name(batch)
             kept = self._kept(name, batch)
             if any(kept.same[shape.name] for shape in self._shapes if shape.rows == largest):
                 break
-        assert kept is not None
+        else:
+            raise NoRoom(
+                f"with {self._machine.backend.name}, the last bits of what it computes depend on a "
+                f"row's place in a batch of {largest}"
+            )
         session = self._machine.session(self._parts.tail, self._work.task)
         feeds = self._machine.feeds(session)
         if name not in feeds:
             feeds[name] = self._new(session, kept)
         feed = feeds[name]
         return feed.session, feed
+
+    @property
+    def name(self) -> str:
+        """What the features are called that whole batches of the usual size compute."""
+        return self._name(BATCH)
+
+    def together(self, count: int) -> tuple[Replicas, Supply]:
+        """Return replicas of the tail, as replicas of the whole, and the features' way to them.
+
+        Raises:
+            NoRoom: the features cannot be kept, or are larger than the memory.
+        """
+        machine, task, tensors = self._machine, self._work.task, self._work.tensors
+        kept = self._kept(self.name, BATCH)
+        if too_large(kept.values.nbytes):
+            raise NoRoom("they are larger than the memory")
+        replicas = machine.replicas(self._parts.tail, task, count)
+        supplies = machine.supplies(replicas)
+        if self.name not in supplies:
+            supplies[self.name] = Supply(replicas, kept.values, self._labels())
+        places, rows = self._places()
+        frozen = {n: np.array(tensors[n], dtype=self._dtype) for n in self._parts.body.tensors}
+        for array in frozen.values():
+            array.setflags(write=False)
+        whole = TailReplicas(
+            replicas, self._parts, frozen, Places(places, rows, self._copies, kept.same)
+        )
+        return whole, supplies[self.name]
 
     def _name(self, batch: int) -> str:
         work, inputs = self._work, self._inputs
@@ -209,7 +291,7 @@ class _Opening:
     def _body(self) -> Body:
         session = self._machine.session(self._parts.body, NO_STEP)
         session.import_weights({n: self._work.tensors[n] for n in self._parts.body.tensors})
-        return Body(session, self._x, self._inputs)
+        return Body(session, self._parts.body, self._x, self._inputs)
 
     def _agreeing(
         self, body: Body, shapes: Sequence[Shape], stored: Callable[[Integers], Array]
@@ -228,25 +310,32 @@ class _Opening:
 
     def _new(self, session: Session, kept: Kept) -> Feed:
         """Return a new way of the features to a session of the tail."""
-        work, values, y = self._work, kept.values, self._work.dataset.y
-        order = np.concatenate([group.rows for group in self._groups if group.draws is None])
-        places = np.full(len(work.dataset), -1, dtype=np.int64)
-        places[order] = np.arange(len(order))
+        work, values = self._work, kept.values
+        places, rows = self._places()
         streamed = too_large(values.nbytes)
         if streamed and (self._copies or not all(kept.same[s.name] for s in self._shapes)):
             raise NoRoom("they are larger than the memory, and some batches need more than them")
         whole = partial(self._machine.session, work.network, work.task)
         wrapped = TailSession(
             session, self._parts, work.tensors, self._dtype,
-            None if streamed else Places(places, len(order), self._copies, kept.same),
+            None if streamed else Places(places, rows, self._copies, kept.same),
             self._anew, whole,
         )  # fmt: skip
         if streamed:
             x = Streamed(lambda rows: values[places[rows]], (len(places), *values.shape[1:]),
                          values.dtype, lambda: "features")  # fmt: skip
-            return Feed(wrapped, x, y)
-        labels = np.concatenate([y[group.rows] for group in self._groups])
-        return Feed(wrapped, values, labels)
+            return Feed(wrapped, x, work.dataset.y)
+        return Feed(wrapped, values, self._labels())
+
+    def _places(self) -> tuple[Integers, int]:
+        """Return the place of each row's features, int64 [N], −1 for none; and how many have."""
+        order = np.concatenate([group.rows for group in self._groups if group.draws is None])
+        places = np.full(len(self._work.dataset), -1, dtype=np.int64)
+        places[order] = np.arange(len(order))
+        return places, len(order)
+
+    def _labels(self) -> Array:
+        return np.concatenate([self._work.dataset.y[group.rows] for group in self._groups])
 
     @property
     def _stored(self) -> tuple[int, ...]:

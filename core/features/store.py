@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paribus import durable
+from paribus.cachefolder import cache_folder
 
 Array = npt.NDArray[Any]
 
@@ -36,7 +37,6 @@ FORMAT = 1
 STAGED = ".partial-"
 # Seconds after which what a process began to write is taken for left behind by one that died.
 ABANDONED = 24 * 3600
-ENVIRONMENT = "PARIBUS_CACHE"
 _NAME = re.compile(r"[0-9a-f]{64}")
 _DTYPES = ("<f4", "<f8")
 
@@ -49,11 +49,7 @@ def folder_of(directory: str | None) -> Path:
     """Return the folder that a spec's ``cache.directory`` means."""
     if directory is not None:
         return Path(directory).expanduser()
-    if named := os.environ.get(ENVIRONMENT):
-        return Path(named).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(home) if os.path.isabs(home) else Path.home() / ".cache"
-    return base / "paribus" / "features"
+    return cache_folder() / "features"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Adapters know nothing of tables. A session of a backend whose names are canonica
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from paribus.native.layout import Table, to_canonical, to_native
 from paribus.native.network import GIVEN, NativeNetwork
 from paribus.optimizers import RULES
 from paribus.plan import EvalPlan, Sums, TrainPlan
+from paribus.tuning import Choice, Tuning
 
 
 def open_session(
@@ -102,6 +103,15 @@ class PortedSession(Session):
     def put(self, x: Array, y: Array | None) -> Any:
         """See ``Session``."""
         return self._session.put(x, y)
+
+    def tune(self, tuning: Tuning) -> None:
+        """See ``Session``."""
+        self._session.tune(tuning)
+
+    @property
+    def choices(self) -> Sequence[Choice]:
+        """The session's."""
+        return self._session.choices
 
     def free(self, handle: Any) -> None:
         """See ``Session``."""

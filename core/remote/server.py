@@ -20,7 +20,14 @@ from paribus.channel import Closed, claim, receive, send
 from paribus.native.builder import Builder
 from paribus.native.ported import open_session
 from paribus.remote.native import from_inspection
-from paribus.remote.values import to_belongings, to_eval_plan, to_network, to_task, to_train_plan
+from paribus.remote.values import (
+    to_belongings,
+    to_eval_plan,
+    to_network,
+    to_task,
+    to_train_plan,
+    to_tuning,
+)
 
 Values = dict[str, Any]
 
@@ -61,6 +68,8 @@ class _Server:
             "save_native": lambda guest, folder, belongings: str(
                 guest.session.save_native(Path(folder), to_belongings(belongings))
             ),
+            "tune": lambda guest, tuning: guest.session.tune(to_tuning(tuning)),
+            "choices": lambda guest: [one.model_dump() for one in guest.session.choices],
             "free": lambda guest, handle: guest.session.free(guest.handles.pop(handle)),
             "replica_import_weights": lambda guest, replica, tensors: guest.session.import_weights(
                 replica, tensors

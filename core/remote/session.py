@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ from paribus.adapter import Array, Session, Tensors
 from paribus.belongings import NOTHING, Belongings
 from paribus.errors import Unsupported
 from paribus.plan import EvalPlan, StepResults, Sums, TrainPlan
-from paribus.remote.values import from_belongings, from_plan
+from paribus.remote.values import from_belongings, from_plan, from_tuning
+from paribus.tuning import Choice, Tuning
 
 if TYPE_CHECKING:
     from paribus.remote.backend import RemoteBackend
@@ -69,6 +70,15 @@ class RemoteSession(Session):
     def put(self, x: Array, y: Array | None) -> int:
         """See ``Session``; the examples are copied to the child once."""
         return int(self.ask("put", x=x, y=y))
+
+    def tune(self, tuning: Tuning) -> None:
+        """See ``Session``; the child chooses, by its own clock."""
+        self.ask("tune", tuning=from_tuning(tuning))
+
+    @property
+    def choices(self) -> Sequence[Choice]:
+        """See ``Session``."""
+        return [Choice.model_validate(values) for values in self.ask("choices")]
 
     def free(self, handle: int) -> None:
         """See ``Session``; the child lets go of the examples."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 from paribus.adapter import Task
@@ -12,6 +13,7 @@ from paribus.belongings import Belongings, ImageProcessing
 from paribus.native.network import NativeNetwork
 from paribus.plan import Augmentation, EvalPlan, Preprocess, Targets, TrainPlan
 from paribus.remote.native import from_native, to_native
+from paribus.tuning import Choice, Tuning
 
 Values = dict[str, Any]
 
@@ -94,6 +96,24 @@ def _preprocess(values: Values) -> Preprocess:
 def _targets(values: Values) -> Targets | None:
     given = values["targets"]
     return None if given is None else Targets(**given)
+
+
+def from_tuning(tuning: Tuning) -> Values:
+    """Return what a session may choose, and what is known already."""
+    return {
+        "tolerance": tuning.tolerance,
+        "folder": None if tuning.folder is None else str(tuning.folder.absolute()),
+        "earlier": [choice.model_dump() for choice in tuning.earlier],
+        "least_work": tuning.least_work,
+    }
+
+
+def to_tuning(values: Values) -> Tuning:
+    """Rebuild the permission to choose."""
+    folder = values["folder"]
+    earlier = tuple(Choice.model_validate(one) for one in values["earlier"])
+    place = None if folder is None else Path(folder)
+    return Tuning(values["tolerance"], place, earlier, values["least_work"])
 
 
 def from_belongings(belongings: Belongings) -> Values:

@@ -220,13 +220,17 @@ class Keeper(Keeping):
             RunFolderError: it cannot be written.
         """
         begun = [attempt for attempt in self._current if attempt.work.position.begun]
-        held: dict[str, Array] = {}
-        for index, attempt in enumerate(begun):
-            held |= tensors.of_training(attempt.work.session, attempt.work.position, index)
+        held = tensors.of_trainings(
+            (attempt.work.session, attempt.work.position) for attempt in begun
+        )
         under_way = [
             UnderWay(identity=attempt.identity, place=Place.of(attempt.work.position))
             for attempt in begun
         ]
+        # Those that an earlier leg trained together, and whose turn it is later in this one.
+        for index, waiting in self._under_way.items():
+            held |= tensors.moved(self._held, index, self._shared, held, len(under_way))
+            under_way.append(waiting)
         self._write(under_way, held)
 
     def _enter(self, identity: Identity, work: Training, lasting: bool) -> _Attempt:
@@ -258,7 +262,7 @@ class Keeper(Keeping):
 
     def _keep_what_is_due(self) -> None:
         if self.due(0):
-            self._write([], {})
+            self.save()
 
     def _require_expected(self, identity: Identity) -> None:
         """Require that what an earlier leg left belongs to the trainings that come next."""

@@ -39,6 +39,7 @@ class CurrentLeg:
             to_step=steps,
             seconds=time.perf_counter() - self._began,
             compile_seconds=machine.compile_seconds,
+            choices=machine.choices,
         )
 
 

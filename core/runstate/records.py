@@ -21,6 +21,7 @@ from pydantic import (
 from paribus.loop import Trained
 from paribus.metrics import Evaluation
 from paribus.position import Kept, Position
+from paribus.tuning import Choice
 
 SHA256 = r"^[0-9a-f]{64}$"
 _WORDS = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
@@ -166,7 +167,11 @@ class UnderWay(Record):
 
 
 class Leg(Record):
-    """Which backend ran which of the run's optimizer steps: those after ``after_step``."""
+    """Which backend ran which of the run's optimizer steps: those after ``after_step``.
+
+    Attributes:
+        choices: what fast numerics computed with; a later leg on the same machine does again.
+    """
 
     backend: str
     device: str
@@ -176,6 +181,7 @@ class Leg(Record):
     to_step: Count
     seconds: Number
     compile_seconds: Number
+    choices: list[Choice] = []
 
 
 class Source(Record):

@@ -15,7 +15,7 @@ class Cache(Section):
     )
     directory: str | None = Field(
         default=None,
-        description="Where; none: $PARIBUS_CACHE, else paribus/features in the cache folder.",
+        description="Where; none: features in $PARIBUS_CACHE, else in paribus in the cache folder.",
     )
     limit: float = Field(
         default=10.0, gt=0, le=1e6, description="GiB; what was not used for longest goes first."

@@ -23,6 +23,7 @@ from paribus.spec.data import TEXTS, Data
 from paribus.spec.native import Native
 from paribus.spec.resuming import Checkpoints
 from paribus.spec.training import FineTune, PreTrain
+from paribus.tolerances import TOLERANCE
 
 StepName = Literal["pretrain", "select", "optimize", "finetune"]
 STEPS: tuple[StepName, ...] = ("pretrain", "select", "optimize", "finetune")
@@ -42,6 +43,11 @@ class Spec(Section):
     )  # fmt: skip
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     numerics: Literal["strict", "fast"] = "strict"
+    tolerance: float = Field(
+        default=TOLERANCE, ge=0, le=1,
+        description="With numerics = fast: how far, relative to its norm, a step's gradient may be "
+        "from that of strict numerics; of losses and outputs a tenth.",
+    )  # fmt: skip
     dropout_masks: Literal["portable", "native"] = Field(
         default="portable",
         description="What is dropped: portable: the same on every backend; native: as the "

@@ -25,6 +25,8 @@ backend = "auto"           # auto (the first that is installed), or torch, tenso
 device = "auto"            # auto, cpu, cuda, cuda:N, mps
 precision = "float32"      # float32, float64, bfloat16 (mixed)
 numerics = "strict"        # strict: bit-identical repeats; fast: fastest within stated tolerance
+tolerance = 0.5            # with "fast": how far a gradient may be from that of "strict",
+                           # relative to its norm; of losses and outputs a tenth
 dropout_masks = "portable" # portable: the same on every backend; native: the framework's own
                            # generator, with numerics = "fast"
 batched_trainings = true   # make small trainings of select and optimize together; false: in turn
@@ -38,7 +40,7 @@ minutes = 5.0              # minutes between two; 0: not by the clock
 
 [cache]                    # what frozen bodies compute, kept for every run that has the same
 enabled = true             # compute what is frozen once, instead of in every epoch
-# directory = "features"   # by default $PARIBUS_CACHE, else paribus/features in the cache folder
+# directory = "features"   # by default features in $PARIBUS_CACHE, else in ~/.cache/paribus
 limit = 10.0               # GiB; what was not used for longest goes first
 
 [data]

@@ -24,11 +24,21 @@ from paribus.architectures import INPUT, Network
 from paribus.batches import Shared
 from paribus.data import Dataset, Streamed
 from paribus.errors import NonFiniteLoss
+from paribus.features.opening import opened_together, tail_of
 from paribus.optimizers import RULES
 from paribus.runstate.records import Identity
 from paribus.stepping import Training, silent
 from paribus.steps.experiment import Experiment
-from paribus.steps.fitting import Fitted, Job, Prepared, fit_alone, outline, prepare, training_of
+from paribus.steps.fitting import (
+    Fitted,
+    Job,
+    Prepared,
+    fit_alone,
+    outline,
+    prepare,
+    training_of,
+    work_of,
+)
 from paribus.together import Replica
 
 # Multiply-adds of one optimizer step's forward pass up to which steps are made together. Measured
@@ -61,8 +71,11 @@ def fit_many(experiment: Experiment, jobs: Sequence[Job]) -> Generator[Outcome, 
     groups = _groups(experiment, jobs)
     found: dict[int, Outcome] = {}
     for index, job in enumerate(jobs):
-        if index in groups and index not in found:
-            found |= _together(experiment, {i: jobs[i] for i in groups[index]})
+        if index in groups:
+            wave = groups[index]
+            found |= _together(experiment, {i: jobs[i] for i in wave})
+            for one in wave:
+                groups.pop(one, None)
         yield found.pop(index) if index in found else _alone(experiment, job)
 
 
@@ -76,7 +89,10 @@ def _alone(experiment: Experiment, job: Job) -> Outcome:
 
 
 def _together(experiment: Experiment, jobs: Mapping[int, Job]) -> dict[int, Outcome]:
-    """Make trainings as one computation, without those that an earlier leg has finished."""
+    """Make trainings as one computation, without those that an earlier leg has finished.
+
+    Those of a frozen body whose features cannot be kept are left to be made alone.
+    """
     found: dict[int, Outcome] = {}
     ready = _prepared(experiment, jobs)
     left: dict[int, Prepared] = {}
@@ -95,8 +111,12 @@ def _together(experiment: Experiment, jobs: Mapping[int, Job]) -> dict[int, Outc
         return found
     first = next(iter(ready.values()))
     # As many as there are jobs, also where some have ended: what is compiled is then the same.
-    replicas = experiment.machine.replicas(first.network, first.task, len(jobs))
-    supply = experiment.machine.supply(replicas, first.dataset)
+    opened = opened_together(
+        experiment, [work_of(experiment, one) for one in left.values()], len(jobs)
+    )
+    if opened is None:
+        return found
+    replicas, supply = opened
     number = {index: n for n, index in enumerate(jobs)}
     works: dict[int, tuple[Identity, Training]] = {}
     for index, one in left.items():
@@ -143,7 +163,9 @@ def _groups(experiment: Experiment, jobs: Sequence[Job]) -> dict[int, list[int]]
     most: dict[Any, int] = {}
     for index, job in enumerate(jobs):
         dataset, network, task = outline(experiment, job)
-        if not _fits(experiment, job, dataset, network, task):
+        # Of a frozen body only what trains is there many times.
+        trains = tail_of(experiment, network, task) or network
+        if not _fits(experiment, job, dataset, trains, task):
             continue
         recipe = job.recipe
         key = repr((
@@ -153,7 +175,7 @@ def _groups(experiment: Experiment, jobs: Sequence[Job]) -> dict[int, list[int]]
         ))  # fmt: skip
         alike.setdefault(key, []).append(index)
         copies = 4 + len(RULES[task.rule].slots)
-        most[key] = max(2, MEMORY // (copies * 8 * network.parameter_count))
+        most[key] = max(2, MEMORY // (copies * 8 * trains.parameter_count))
     found: dict[int, list[int]] = {}
     for key, members in alike.items():
         waves = -(-len(members) // most[key])
@@ -166,7 +188,10 @@ def _groups(experiment: Experiment, jobs: Sequence[Job]) -> dict[int, list[int]]
 
 
 def _fits(experiment: Experiment, job: Job, dataset: Dataset, network: Network, task: Task) -> bool:
-    """Whether a job may be made together with others like it, and gains by it."""
+    """Whether a job may be made together with others like it, and gains by it.
+
+    ``network`` is what there would be many of.
+    """
     machine, spec = experiment.machine, job.spec
     names = (INPUT, *(node.name for node in network.nodes))
     chain = all(

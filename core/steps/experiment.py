@@ -46,6 +46,7 @@ class Experiment:
         results: what each step reports, for ``result.json``.
         said: what ``say_once`` has said.
         features: of frozen bodies, by what they depend on.
+        weights: that were read or drawn, by where they come from.
     """
 
     spec: Spec
@@ -60,10 +61,18 @@ class Experiment:
     results: dict[str, Any] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
     features: dict[str, Kept] = field(default_factory=dict)
+    weights: dict[str, dict[str, Array]] = field(default_factory=dict)
 
     def seconds(self) -> float:
         """Return a wall clock that counts what earlier legs of the run took, too."""
         return time.perf_counter() + self.keeper.earlier_seconds
+
+    def say_choices(self) -> None:
+        """Tell the user what fast numerics have chosen since this was called last."""
+        for choice in self.machine.choices:
+            self.say_once(choice.sentence)
+            if choice.note:
+                self.say_once(choice.note)
 
     def say_once(self, message: str) -> None:
         """Tell the user something that holds for many trainings alike."""

@@ -13,6 +13,7 @@ from paribus.adapter import Task
 from paribus.architectures import Network
 from paribus.batches import Schedule
 from paribus.data import Dataset
+from paribus.features.keys import content
 from paribus.features.opening import Work, opened
 from paribus.feeding import Supply
 from paribus.judging import Judge
@@ -144,7 +145,7 @@ def prepare(experiment: Experiment, job: Job) -> Prepared:
     )
     natives = None if spec.native is None else experiment.examples.natives
     body = None if job.body is None else job.body.weights
-    initial = initial_weights(spec, job.step, network, body, natives)
+    initial = initial_weights(spec, job.step, network, body, natives, experiment.weights)
     schedule = Schedule(
         recipe,
         job.epochs or recipe.epochs,
@@ -182,6 +183,7 @@ def fit_alone(experiment: Experiment, job: Job) -> Fitted:
         session, feed = opened(experiment, work_of(experiment, ready))
         work = training_of(experiment, ready, session, feed)
         trained = keeper.train(ready.identity, work, lasting=job.lasting)
+        experiment.say_choices()
     return ready.fitted(trained)
 
 
@@ -241,7 +243,9 @@ def _identity(
             network.architecture, dict(network.parameters), network.input_shape, network.classes,
             network.objective, vars(task),
         ),
-        "initial weights": "drawn" if drawn else weights.fingerprint(initial.tensors),
+        "initial weights": "drawn" if drawn else _digest(
+            {name: content(array) for name, array in initial.tensors.items()}
+        ),
     }  # fmt: skip
     return Identity(labels=dict(labels), depends=depends)
 

@@ -8,7 +8,7 @@ is left behind; where a head was to be kept but has other outputs, it is drawn, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,7 @@ def initial_weights(
     network: Network,
     body: Mapping[str, Array] | None,
     natives: Natives | None = None,
+    known: dict[str, dict[str, Array]] | None = None,
 ) -> Initial:
     """Return what a step's training starts from, by the recipe's ``weights``.
 
@@ -49,6 +50,8 @@ def initial_weights(
         body: the pretrained tensors that ``finetune.weights = "auto"`` means; None where none are.
         natives: the spec's own models, where it has some: what they are built with is what others
             call drawn, and a body is taken whole, its head with it.
+        known: tensors that were read or drawn before, by where they come from; it is added to.
+            They are shared between trainings and must not be written to.
 
     Raises:
         WeightsError: a given body or head does not fit the network.
@@ -63,7 +66,9 @@ def initial_weights(
     if source == "auto":
         source = "drawn" if spec.checkpoint is None else "checkpoint"
     if source == "drawn":
-        return Initial(weights.draw(network, spec.seed), "drawn")
+        place = repr((network.architecture, network.parameters, network.input_shape,
+                      network.classes, network.objective, spec.seed))  # fmt: skip
+        return Initial(_once(known, place, lambda: weights.draw(network, spec.seed)), "drawn")
     if source == "checkpoint":
         if spec.checkpoint is None:
             raise SpecError(
@@ -71,9 +76,20 @@ def initial_weights(
                 "or give the path of the weights"
             )
         source = spec.checkpoint
-    return _onto(
-        network, weights.load(Path(source)), f"the weights in {source}", keep_head, spec.seed
-    )
+    given = _once(known, source, lambda: weights.load(Path(source)))
+    return _onto(network, given, f"the weights in {source}", keep_head, spec.seed)
+
+
+def _once(
+    known: dict[str, dict[str, Array]] | None, place: str, make: Callable[[], dict[str, Array]]
+) -> dict[str, Array]:
+    if known is None:
+        return make()
+    if place not in known:
+        known[place] = make()
+        for array in known[place].values():
+            array.setflags(write=False)
+    return known[place]
 
 
 def _native(

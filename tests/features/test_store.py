@@ -114,7 +114,7 @@ def test_nothing_else_in_the_folder_is_touched(tmp_path: Path) -> None:
 
 def test_where_the_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert folder_of(None) == Path(os.environ["PARIBUS_CACHE"])
+    assert folder_of(None) == Path(os.environ["PARIBUS_CACHE"]) / "features"
     monkeypatch.delenv("PARIBUS_CACHE")
     assert folder_of(None) == tmp_path / "paribus" / "features"
     assert folder_of(str(tmp_path / "own")) == tmp_path / "own"

@@ -1,0 +1,202 @@
+"""Forward and backward passes and updates of one module, in the way that a ``Setup`` says.
+
+Nothing in a step waits for the device: losses and norms stay there until ``Pending.result()``. The
+backward pass starts from the rows' own losses with the plan's weights as their gradient, which is
+the weighted sum's gradient without computing the sum. Padding rows are cut off on the host, where
+their number is known, so that neither BatchNorm nor the clock sees them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from paribus.adapter import Numerics, Task
+from paribus.architectures import Network
+from paribus.backends.torch import settings
+from paribus.backends.torch.batches import Batches, Examples, tensor
+from paribus.backends.torch.flat import Flat
+from paribus.backends.torch.losses import row_losses
+from paribus.backends.torch.models import Model
+from paribus.backends.torch.placed import Placed
+from paribus.errors import Unsupported
+from paribus.optimizers import RULES
+from paribus.plan import EvalPlan, StepResults, TrainPlan
+
+NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
+# Inputs and positions → outputs.
+Forward = Callable[[Tensor, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What may be computed in one way or another.
+
+    Attributes:
+        bfloat16: whether convolutions and products are.
+        channels_last: the order of images in memory.
+        threads: of a CPU; 0 leaves it to the work (``settings.applied``).
+    """
+
+    bfloat16: bool
+    channels_last: bool
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps under way: the rows' losses [K, S, b] and the norms [K], still on the device."""
+
+    losses: Tensor
+    norms: Tensor | None
+    weights: npt.NDArray[np.float64]
+
+    def result(self) -> StepResults:
+        """Wait; the sums are taken on the host, in float64 on every device."""
+        losses = self.losses.cpu().numpy().astype(np.float64)
+        norms = None if self.norms is None else self.norms.cpu().numpy().astype(np.float64)
+        return StepResults((losses * self.weights).sum(axis=(1, 2)), norms)
+
+
+class Stepper:
+    """A module that is trained and evaluated.
+
+    Attributes:
+        setup: how; see ``change``.
+        flat, placed: the parameters' memory, and the module that computes with it.
+        changes: how often the weights have changed so far.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        task: Task,
+        model: Model,
+        device: torch.device,
+        dtype: torch.dtype,
+        numerics: Numerics,
+        setup: Setup,
+    ) -> None:
+        self.network, self.model, self.device, self.dtype = network, model, device, dtype
+        self.setup, self.changes = setup, 0
+        self._task, self._numerics = task, numerics
+        self.multiplications = settings.multiplications(network)
+        self.flat = self._memory(setup)
+        self.placed = Placed(network, task, model, self.flat, device, dtype, setup.channels_last)
+
+    def _memory(self, setup: Setup) -> Flat:
+        shapes = {name: self.network.tensors[name].shape for name in self._task.trainable}
+        decayed, rule = frozenset(self._task.decayed), RULES[self._task.rule]
+        return Flat(shapes, decayed, rule, self.dtype, self.device, setup.channels_last)
+
+    def change(self, setup: Setup) -> None:
+        """Compute in another way from now on, with the same weights and slots."""
+        if setup.channels_last != self.setup.channels_last:
+            flat = self._memory(setup)
+            flat.take(self.flat)
+            self.placed.move(flat, setup.channels_last)
+            self.flat = flat
+        self.setup = setup
+
+    def run(self, handle: Examples, plan: TrainPlan) -> Steps:
+        """Queue K steps."""
+        task, flat = self._task, self.flat
+        batches, row_weights, losses = self._prepare(handle, plan)
+        self.changes += 1
+        norms = torch.empty(plan.steps, dtype=self.dtype, device=self.device)
+        scalars = {name: values.tolist() for name, values in plan.scalars.items()}
+        with self.computing(plan.indices.shape[-1]):
+            for step in range(plan.steps):
+                self._backward(batches, plan, step, row_weights, losses)
+                if task.clips or task.norms:
+                    norm = torch.linalg.vector_norm(flat.gradient)
+                    norms[step] = norm
+                    if task.clips:
+                        flat.clip(norm, scalars["clip_norm"][step])
+                flat.update({name: values[step] for name, values in scalars.items()})
+        return Steps(losses, norms if task.norms else None, plan.weights)
+
+    def gradients(self, handle: Examples, plan: TrainPlan) -> tuple[float, dict[str, Tensor]]:
+        """Return the first step's loss, and its gradients until the next step; change nothing."""
+        batches, row_weights, losses = self._prepare(handle, plan)
+        with self.placed.unchanged(), self.computing(plan.indices.shape[-1]):
+            self._backward(batches, plan, 0, row_weights, losses)
+        self.flat.gather()
+        return float(Steps(losses, None, plan.weights).result().losses[0]), self.flat.gradients
+
+    def outputs(
+        self, handle: Examples, plan: EvalPlan, training: bool, forward: Forward | None = None
+    ) -> Iterator[tuple[Batches, tuple[int, slice], Tensor]]:
+        """Yield where each batch's real rows are and their outputs, without gradients.
+
+        Args:
+            handle, plan: what is read.
+            training: the module's mode.
+            forward: instead of the module's own forward pass.
+        """
+        self.placed.mode(training)
+        batches = self._batches(handle, plan)
+        compute = forward or self.forward
+        for batch, count in enumerate(plan.counts.tolist()):
+            at = (batch, slice(count))
+            with torch.inference_mode(), self.computing(count):
+                outputs = compute(batches.inputs(*at), batches.positions(*at))
+            yield batches, at, outputs
+
+    def losses(self, outputs: Tensor, labels: Tensor, counted: Tensor | None) -> Tensor:
+        """Return the rows' losses [b]."""
+        objective, smoothing = self.network.objective, self._task.label_smoothing
+        return row_losses(objective, outputs, labels, counted, smoothing)
+
+    def forward(self, x: Tensor, positions: Tensor | None) -> Tensor:
+        """Return the module's outputs in the parameters' precision."""
+        if not self.setup.bfloat16:
+            return self.model.logits(self.placed.module, x, positions)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            return self.model.logits(self.placed.module, x, positions).float()
+
+    def computing(self, rows: int) -> AbstractContextManager[None]:
+        """Compute batches of so many rows under the settings of the process that they need."""
+        work = rows * self.multiplications
+        return settings.applied(self._numerics, self.device, work, self.setup.threads)
+
+    def _prepare(self, handle: Examples, plan: TrainPlan) -> tuple[Batches, Tensor, Tensor]:
+        """Move a plan over: its batches, the rows' weights and room for the rows' losses."""
+        if self.placed.pointwise and bool((plan.counts == 1).any()):
+            raise Unsupported(
+                f"a shard of one example: {self.placed.pointwise[0]!r} sees one value per "
+                "channel, which has no variance to normalise with; choose a batch size or number "
+                "of shards that leaves no single example, or larger images"
+            )
+        self.placed.mode(training=True)
+        batches = self._batches(handle, plan)
+        row_weights = tensor(plan.weights.astype(NUMPY[self.dtype]), self.device)
+        losses = torch.zeros(plan.indices.shape, dtype=self.dtype, device=self.device)
+        return batches, row_weights, losses
+
+    def _backward(
+        self, batches: Batches, plan: TrainPlan, step: int, row_weights: Tensor, losses: Tensor
+    ) -> None:
+        """Leave a step's summed gradient in the flat buffer and its rows' losses in ``losses``."""
+        self.flat.begin()
+        keys, first = None if plan.noise is None else plan.noise[step], 0
+        for shard, count in enumerate(plan.counts[step].tolist()):
+            at = (step, shard, slice(count))
+            with self.placed.noise.drawn(keys, first):
+                outputs = self.forward(batches.inputs(*at), batches.positions(*at))
+            first += count
+            rows = self.losses(outputs, *batches.labels(*at))
+            # The same gradient as of the rows with these weights given, to the bit; but PyTorch
+            # imports symbolic algebra for gradients that are given, which takes half a second.
+            torch.autograd.backward((rows * row_weights[at]).sum())
+            losses[at] = rows.detach()
+
+    def _batches(self, handle: Examples, plan: TrainPlan | EvalPlan) -> Batches:
+        objective, last = self.network.objective, self.setup.channels_last
+        return Batches(handle, plan, objective, self.dtype, last)

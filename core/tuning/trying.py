@@ -1,0 +1,183 @@
+"""Trying candidates: which are close enough, and which of those is the fastest.
+
+Candidates differ from the reference along axes, and are tried axis by axis, each with the best of
+the axes before: as many as there are values, not as there are combinations. Whatever is timed is
+timed in turns, because what else the machine does changes from second to second.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, isfinite
+from statistics import median
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from paribus.tuning.choice import Setting, Settings, Tried
+
+Axes = Mapping[str, Sequence[Setting]]
+# How much closer outputs have to be than a gradient.
+OUTPUTS = 10.0
+# Of one timing; shorter ones measure the clock.
+TURN_SECONDS = 0.05
+TURNS = 5
+MOST_STEPS = 64
+# A candidate that is so much slower in its first turn gets no other one.
+HOPELESS = 1.5
+# What a candidate has to gain; less may be noise, and strict numerics are worth something.
+WORTH = 0.95
+
+
+class Answer(NamedTuple):
+    """What a candidate computes.
+
+    ``outputs`` float [n]: the loss of a step, or the outputs of an evaluation. ``gradient``
+    float [m]: of a step, all of it in one vector; of an evaluation empty.
+    """
+
+    outputs: npt.NDArray[Any]
+    gradient: npt.NDArray[Any]
+
+
+class Trial(Protocol):
+    """An adapter's way of trying; whatever it changes it puts back to the bit when it is over."""
+
+    def use(self, settings: Settings) -> None:
+        """Compute with these settings from now on, from the same state each time; not timed."""
+
+    def answer(self) -> Answer:
+        """Compute what is compared; compiles what has to be compiled."""
+
+    def run(self, count: int) -> None:
+        """Compute ``count`` steps or batches and wait for them; timed."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best candidate, its numbers and the reference's, and every one tried."""
+
+    settings: dict[str, Setting]
+    seconds: float
+    reference_seconds: float
+    error: float
+    tried: list[Tried]
+
+
+def distance(found: Answer, reference: Answer) -> float:
+    """Return how far an answer is from the reference's.
+
+    The larger of ‖Δg‖₂ / ‖g‖₂, g being the whole gradient of a step, and ten times the same of its
+    loss or of an evaluation's outputs; infinite where anything is not finite. A gradient is drawn
+    anew with every batch, and is much further from that of the next one; nothing averages out
+    what is wrong with an output.
+    """
+    outputs = OUTPUTS * _relative(found.outputs, reference.outputs)
+    gradient = _relative(found.gradient, reference.gradient)
+    # Not the larger one alone: it would not be NaN where only one of them is.
+    return max(outputs, gradient) if isfinite(outputs + gradient) else float("inf")
+
+
+def _relative(found: npt.NDArray[Any], reference: npt.NDArray[Any]) -> float:
+    expected = np.asarray(reference, np.float64)
+    difference = np.linalg.norm(np.asarray(found, np.float64) - expected)
+    return float(difference) / (float(np.linalg.norm(expected)) or 1.0)
+
+
+def choose(
+    axes: Axes,
+    trial: Trial,
+    tolerance: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Found:
+    """Return the fastest candidate that stays within ``tolerance`` of the reference.
+
+    Args:
+        axes: name → values, the first of which are the reference's: strict numerics.
+        trial: how one is tried. One that raises is out; the reference may not.
+        tolerance: the largest ``distance``.
+        clock: seconds.
+    """
+    reference = {axis: values[0] for axis, values in axes.items()}
+    trial.use(reference)
+    expected = trial.answer()
+    trial.run(1)
+    start = clock()
+    trial.run(1)
+    count = max(1, min(MOST_STEPS, ceil(TURN_SECONDS / max(clock() - start, 1e-6))))
+    best, tried = reference, [Tried(settings=reference, verdict="kept", error=0.0)]
+    errors, seconds = {_key(reference): 0.0}, {_key(reference): 0.0}
+    for axis, values in axes.items():
+        candidates = []
+        for value in values[1:]:
+            settings = {**best, axis: value}
+            judged = _judge(settings, trial, expected, tolerance)
+            tried.append(judged)
+            if judged.verdict != "slower":
+                continue
+            assert judged.error is not None
+            errors[_key(settings)] = judged.error
+            candidates.append(settings)
+        if candidates:
+            times = _race([best, *candidates], trial, count, clock)
+            seconds |= times
+            before = times[_key(best)]
+            fastest = min(candidates, key=lambda one: times[_key(one)])
+            if times[_key(fastest)] < WORTH * before:
+                best = fastest
+    if best != reference:
+        # Against each other at the end: each step of the way may have been luck.
+        seconds |= _race([reference, best], trial, count, clock)
+        if seconds[_key(best)] >= WORTH * seconds[_key(reference)]:
+            best = reference
+    tried = [_told(one, best, seconds.get(_key(one.settings))) for one in tried]
+    return Found(best, seconds[_key(best)], seconds[_key(reference)], errors[_key(best)], tried)
+
+
+def _judge(settings: dict[str, Setting], trial: Trial, expected: Answer, allowed: float) -> Tried:
+    """Return a candidate that is close enough as slower, which it is until it has won."""
+    try:
+        trial.use(settings)
+        error = distance(trial.answer(), expected)
+    except Exception as failure:  # a framework's compiler may raise anything, and none is needed
+        why = f"{type(failure).__name__}: {failure}"[:200]
+        return Tried(settings=settings, verdict="failed", why=why)
+    if not error <= allowed:
+        known = error if isfinite(error) else None
+        return Tried(settings=settings, verdict="too far", error=known)
+    return Tried(settings=settings, verdict="slower", error=error)
+
+
+def _race(
+    candidates: Sequence[dict[str, Setting]], trial: Trial, count: int, clock: Callable[[], float]
+) -> dict[str, float]:
+    """Return seconds a step by candidate, the median of turns taken one after the other."""
+    times: dict[str, list[float]] = {_key(one): [] for one in candidates}
+    running = list(candidates)
+    for turn in range(TURNS):
+        for settings in running:
+            trial.use(settings)
+            if turn == 0:
+                # Shapes are compiled, and what was computed before is still in the caches.
+                trial.run(count)
+            start = clock()
+            trial.run(count)
+            times[_key(settings)].append((clock() - start) / count)
+        limit = HOPELESS * min(median(found) for found in times.values())
+        running = [one for one in running if times[_key(one)][-1] <= limit]
+        if len(running) < 2:
+            break
+    return {name: median(found) for name, found in times.items()}
+
+
+def _told(one: Tried, best: Settings, seconds: float | None) -> Tried:
+    kept = one.settings == best
+    verdict = one.verdict if one.verdict in ("failed", "too far") else "kept" if kept else "slower"
+    return one.model_copy(update={"verdict": verdict, "seconds": seconds or None})
+
+
+def _key(settings: Settings) -> str:
+    return repr(sorted(settings.items()))
