@@ -1,9 +1,9 @@
 """All benchmarks against what users would pick instead, in one command.
 
-    python benchmarks/run.py                              everything, about half an hour
+    python benchmarks/run.py                              everything, about an hour
     python benchmarks/run.py --only steps,startup         some of it
     python benchmarks/run.py --quick --only steps         whether it still works
-    python benchmarks/run.py --out benchmarks/results     the results that are kept here
+    python benchmarks/run.py --out benchmarks/results --readme     the results in README.md
 
 Each section writes SECTION.json (everything measured, the machine, the versions) and SECTION.svg
 into the folder; RESULTS.md has the tables of all sections whose results are there, of this run or
@@ -35,6 +35,8 @@ SECTIONS = {
     "decoding": "sections.decoding",
     "growth": "sections.growth",
 }
+HERE = Path(__file__).parent
+BEGIN, END = "<!-- results: written by run.py --readme -->", "<!-- end of results -->"
 
 
 def measured(name: str, options: Options) -> dict[str, Any]:
@@ -54,8 +56,8 @@ def measured(name: str, options: Options) -> dict[str, Any]:
     }
 
 
-def markdown(kept: dict[str, Any], drawn: bool) -> str:
-    """Return a section's part of RESULTS.md; ``drawn``: whether there is a figure beside it."""
+def markdown(kept: dict[str, Any], picture: str | None) -> str:
+    """Return a section's results; ``picture`` is what its figure is called from where they are."""
     report, place = Report.from_dict(kept["report"]), kept["hardware"]
     packages = ", ".join(f"{name} {version}" for name, version in kept["versions"].items())
     where = (
@@ -63,24 +65,31 @@ def markdown(kept: dict[str, Any], drawn: bool) -> str:
         f"{place['memory_gib']} GiB, Python {place['python']}; load before: {place['load'][0]}; "
         f"took {kept['seconds']:.0f} s. {packages}."
     )
-    parts = [f"## {report.title}", *(table.markdown() for table in report.tables), report.fair]
+    parts = [f"### {report.title}", *(table.markdown() for table in report.tables), report.fair]
     if kept["quick"]:
         parts.insert(1, "A quick run, which shows that it works and not how fast.")
-    if drawn:
-        parts.append(f"![{report.title}]({kept['section']}.svg)")
+    if picture is not None:
+        parts.append(f"![{report.title}]({picture})")
     return "\n\n".join([*parts, where])
 
 
-def write(out: Path) -> None:
-    """Write RESULTS.md anew from the sections' files."""
+def results(out: Path, seen_from: Path) -> str:
+    """Return the results of all sections that are in a folder, as Markdown."""
     parts = []
     for name in SECTIONS:
-        path = out / f"{name}.json"
+        path, picture = out / f"{name}.json", out / f"{name}.svg"
         if path.exists():
             kept = json.loads(path.read_text(encoding="utf-8"))
-            parts.append(markdown(kept, (out / f"{name}.svg").exists()))
-    text = "\n\n".join(["# Results", "Written by `python benchmarks/run.py`.", *parts])
-    (out / "RESULTS.md").write_text(text + "\n", encoding="utf-8")
+            link = Path(os.path.relpath(picture, seen_from)).as_posix()
+            parts.append(markdown(kept, link if picture.exists() else None))
+    return "\n\n".join(parts)
+
+
+def put_into(readme: Path, found: str) -> None:
+    """Replace what stands between the marks of a README by results."""
+    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    readme.write_text(f"{before}{BEGIN}\n\n{found}\n\n{END}{after}", encoding="utf-8")
 
 
 def main() -> None:
@@ -92,6 +101,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="turns of each contender")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--out", type=Path, default=Path("benchmark-results"))
+    parser.add_argument("--readme", action="store_true", help="put the results into README.md")
     parser.add_argument("--no-plots", action="store_true", help="without matplotlib")
     given = parser.parse_args()
     names = [name for name in given.only.split(",") if name]
@@ -117,8 +127,11 @@ def main() -> None:
         figures = Report.from_dict(kept["report"]).figures
         if figures and not given.no_plots:
             draw(figures, picture)
-        write(given.out)
-        print(markdown(kept, picture.exists()), flush=True)
+        text = results(given.out, given.out)
+        (given.out / "RESULTS.md").write_text(f"# Results\n\n{text}\n", encoding="utf-8")
+        print(markdown(kept, None), flush=True)
+    if given.readme:
+        put_into(HERE / "README.md", results(given.out, HERE))
 
 
 if __name__ == "__main__":

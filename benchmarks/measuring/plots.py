@@ -56,7 +56,9 @@ def _bars(axes: Axes, figure: Bars) -> None:
     axes.set_yticks(ticks, list(figure.groups))
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.margins(x=0.3)
+    found = [value for values in figure.groups.values() for value in values.values()]
+    # Room for the shortest bar, and for the titles behind the longest one.
+    axes.set_xlim(min(found) / 2, max(found) * 10)
     axes.set_xlabel(figure.unit)
     if figure.line is not None:
         axes.axvline(figure.line, color="black", linewidth=0.8)

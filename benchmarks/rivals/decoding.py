@@ -32,10 +32,11 @@ def write(folder: Path, count: int) -> None:
     """Write so many JPEGs of 320×320 noisy pixels, in four class folders."""
     from PIL import Image
 
+    noise = draws.integers(0, "noise", 0, (SIDE, SIDE, 3), 40)
     for number in range(count):
         coarse = draws.integers(0, "coarse", number, (8, 8, 3), 200)
-        noise = draws.integers(0, "noise", number, (SIDE, SIDE, 3), 40)
-        pixels = np.kron(coarse, np.ones((SIDE // 8, SIDE // 8, 1), np.int64)) + noise
+        smooth = coarse.repeat(SIDE // 8, axis=0).repeat(SIDE // 8, axis=1)
+        pixels = smooth + np.roll(noise, number, axis=0)
         place = folder / f"class{number % CLASSES}"
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.astype(np.uint8)).save(place / f"{number:05}.jpg", quality=90)

@@ -39,7 +39,7 @@ def measure(options: Options) -> Report:
             workers = {**given, "workers": options.threads}
             contenders.insert(3, Contender(_LOADER, f"{_OWN}:loader", workers, "loader"))
         found = interleaved(
-            contenders, 1, first=1, rounds=options.turns(5), threads=options.threads
+            contenders, 1, first=1, rounds=options.turns(3), threads=options.threads
         )
     rows = [_row(measured, found[0], count) for measured in found]
     columns = ("a pass over the images", "s", "half of the rounds", "images/s", "speed", "loss")
