@@ -111,9 +111,9 @@ class Body:
 
         Each batch is spread over the group and moved on by one, so that its last rows are others.
         """
-        batch, places, found = self._filled.get(id(group), (0, np.empty(0), np.empty(0)))
-        if batch == shape.rows and shape.width == group.width:
-            return places, found
+        filled = self._filled.get(id(group))
+        if filled is not None and filled[0] == shape.rows and shape.width == group.width:
+            return filled[1:]
         count = self._probes(group, shape)
         spread = np.arange(shape.rows) * len(group.rows) // shape.rows
         places = (np.arange(count)[:, None] + spread).ravel() % len(group.rows)
