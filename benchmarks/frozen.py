@@ -169,6 +169,9 @@ def measure(
     """Time a case against the rival's epochs, in turns; return medians and the ratios of both."""
     rival = Rival(folder, case.freeze, architecture)
     rival.epoch()
+    with tempfile.TemporaryDirectory() as name:  # what a first run imports
+        prepare(Path(name), 2 * BATCH, "resnet18")
+        ours(Path(name), Case("warm", 1, 0.0), "resnet18", **settings)
     epochs, runs = [], []
     for _ in range(rounds):
         epochs.append(timed(rival.epoch))

@@ -18,7 +18,8 @@ from paribus.data.memory import too_large
 from paribus.data.streamed import Streamed
 from paribus.features import keys
 from paribus.features.computing import BATCH, Body, Shape, groups_of, same
-from paribus.features.store import Kept, NoRoom, Store, folder_of
+from paribus.features.entry import Kept
+from paribus.features.store import NoRoom, Store, folder_of
 from paribus.features.tail import Places, TailSession
 from paribus.features.together import TailReplicas
 from paribus.feeding import Feed, Supply

@@ -9,7 +9,7 @@ from typing import Any
 
 from paribus.adapter import Array
 from paribus.architectures import Network
-from paribus.features.store import Kept
+from paribus.features.entry import Kept
 from paribus.judging import Judge
 from paribus.machine import Machine
 from paribus.progress import Progress

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from paribus.batches import Schedule
 from paribus.errors import SpecError
 from paribus.inputs import Inputs
-from paribus.plan import Augmentation, Preprocess, Targets
+from paribus.plan import Augmentation, Integers, Preprocess, Targets
 from paribus.spec.training import Recipe
 
 
@@ -23,7 +23,7 @@ def schedule(rows: int, seed: int = 0, augment=None, inputs=None, **recipe) -> S
         np.arange(rows, dtype=np.int64) * 10,
         seed,
         "test",
-        inputs or Inputs(augment=augment or (lambda epoch, count: None)),
+        inputs or Inputs(augment=augment or (lambda epoch, order: None)),
     )
 
 
@@ -112,7 +112,8 @@ def test_epochs_differ_and_seeds_differ():
 
 
 def test_each_row_keeps_its_own_draws_however_the_epoch_is_cut():
-    def augment(epoch: int, count: int) -> Augmentation:
+    def augment(epoch: int, order: Integers) -> Augmentation:
+        count = len(order)
         position = np.arange(count, dtype=np.int64)
         flips = position % 2 == 0
         return Augmentation(position, position + 1, flips, ~flips)

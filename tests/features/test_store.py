@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from paribus.features.store import ENTRY, NUMBERS, NoRoom, Store, folder_of
+from paribus.features.entry import ENTRY, NUMBERS
+from paribus.features.store import NoRoom, Store, folder_of
 
 VALUES = np.arange(60, dtype=np.float64).reshape(20, 3)
 
