@@ -7,12 +7,15 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from paribus.adapter import Backend
-from paribus.errors import ParibusError
+from paribus.errors import ParibusError, RunFolderError
 from paribus.runfolder import RunFolder
 from paribus.runstate.legs import described, versions
 from paribus.spec.sections import Spec
-from paribus.tuning import TOLERANCE, Choice, Tuning, cache_folder
+from paribus.tolerances import TOLERANCE
+from paribus.tuning import Choice, Tuning, cache_folder
 
 
 def header(spec: Spec, backend: Backend) -> dict[str, Any]:
@@ -35,7 +38,13 @@ def header(spec: Spec, backend: Backend) -> dict[str, Any]:
 def tuning(result: Mapping[str, Any]) -> Tuning:
     """Return what a session in fast numerics may choose for a run's model, and what the run has."""
     chosen = [one for leg in result.get("legs", []) for one in leg.get("choices", [])]
-    earlier = tuple(Choice.model_validate(one) for one in chosen)
+    try:
+        earlier = tuple(Choice.model_validate(one) for one in chosen)
+    except ValidationError as error:
+        raise RunFolderError(
+            f"result.json: legs.choices is no record of what fast numerics chose: {error}; remove "
+            "the list, and it is chosen anew"
+        ) from error
     return Tuning(result.get("tolerance", TOLERANCE), cache_folder(), earlier)
 
 

@@ -22,7 +22,7 @@ from paribus.spec.data import TEXTS, Data
 from paribus.spec.native import Native
 from paribus.spec.resuming import Checkpoints
 from paribus.spec.training import FineTune, Metric, PreTrain
-from paribus.tuning import TOLERANCE
+from paribus.tolerances import TOLERANCE
 
 StepName = Literal["pretrain", "select", "optimize", "finetune"]
 STEPS: tuple[StepName, ...] = ("pretrain", "select", "optimize", "finetune")

@@ -9,10 +9,9 @@ remembering are here, without a framework.
 from paribus.tuning.choice import Choice, Setting, Settings, Tried, differences
 from paribus.tuning.memory import Memory, cache_folder
 from paribus.tuning.trying import Answer, Axes, Trial, choose
-from paribus.tuning.tuning import TOLERANCE, Subject, Tuning
+from paribus.tuning.tuning import Subject, Tuning
 
 __all__ = [
-    "TOLERANCE",
     "Answer",
     "Axes",
     "Choice",

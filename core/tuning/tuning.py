@@ -14,14 +14,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from paribus.tolerances import TOLERANCE
 from paribus.tuning.choice import Choice
 from paribus.tuning.memory import Memory, allowed
 from paribus.tuning.trying import Axes, Trial, choose
 
-# Of the whole gradient of a step. Products of bfloat16 pass: 0.4 % off for a BERT, 35 % for a
-# ResNet-18 with BatchNorm, whose float32 gradient is 0.5 % off itself in another order of memory
-# and 140 % from that of another batch (docs/numerics.md).
-TOLERANCE = 0.5
 # Multiply-adds: less is over on one core before anything could be tried, about a second.
 LEAST_WORK = 20_000_000_000
 # Counted up when trying changes so that older choices should not be believed.
