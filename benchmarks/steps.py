@@ -29,20 +29,31 @@ from works import WORKS, Ours, Work
 from paribus import registry, weights
 from paribus.adapter import Numerics
 from paribus.remote.backend import THREADS
+from paribus.tuning import Tuning
 
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 Contender = Callable[[Work], Callable[[int], Any]]
 
 
-def ours(work: Work, backend: str, numerics: Numerics) -> Callable[[int], Any]:
-    """Return training by paribus for so many epochs."""
+def ours(work: Work, backend: str, numerics: Numerics, clock: str) -> Callable[[int], Any]:
+    """Return training by paribus for so many epochs; fast numerics choose, and say what."""
     session = registry.get(backend).open(
         work.network, work.task(), device="cpu", precision="float32", numerics=numerics
     )
     session.import_weights(weights.draw(work.network, 0))
-    return Ours(work, session)
+    session.tune(Tuning(clock=CLOCKS[clock]))
+    run = Ours(work, session)
+
+    def told(epochs: int) -> None:
+        known = len(session.choices)
+        run(epochs)
+        for choice in session.choices[known:]:
+            print(choice.sentence, file=sys.stderr, flush=True)
+
+    return told
 
 
-def contenders(backend: str) -> dict[str, Contender]:
+def contenders(backend: str, clock: str) -> dict[str, Contender]:
     """Return what is measured in a backend's process by title, the rival to compare with first."""
     if backend == "tensorflow":
         registry.get(backend).devices()  # imports Keras as paribus does
@@ -53,19 +64,18 @@ def contenders(backend: str) -> dict[str, Contender]:
         from rivals_torch import eager
 
         rivals = {"hand-written eager loop": eager}
-    own = {f"paribus {kind}": partial(ours, backend=backend, numerics=kind) for kind in
-           ("strict", "fast")}  # fmt: skip
+    own = {
+        f"paribus {kind}": partial(ours, backend=backend, numerics=kind, clock=clock)
+        for kind in ("strict", "fast")
+    }
     return rivals | own
-
-
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def measure(backend: str, name: str, rounds: int, only: str, clock: str) -> dict[str, Any]:
     """Return seconds a step of every contender, and what its first epoch took besides."""
     work, found = WORKS[name], {}
     runs = {}
-    for title, make in contenders(backend).items():
+    for title, make in contenders(backend, clock).items():
         if only and not any(part in title for part in only.split(",")):
             continue
         start = time.perf_counter()

@@ -48,7 +48,7 @@ class Machine(Closing):
         # The replicas that were asked for last: the next trial asks for the same again.
         self._shared: dict[str, _Shared] = {}
         self._tuned: list[Session] = []
-        self._choices: dict[str, Choice] = {one.subject: one for one in self.tuning.earlier}
+        self._choices: dict[str, Choice] = {}
         self._closed_compile_seconds = 0.0
 
     @property
@@ -62,7 +62,7 @@ class Machine(Closing):
 
     @property
     def choices(self) -> list[Choice]:
-        """What all sessions have chosen so far, and what the run had chosen before."""
+        """What all sessions have chosen so far."""
         for session in self._tuned:
             for choice in session.choices:
                 # The first one of a subject stays the run's.
@@ -72,7 +72,9 @@ class Machine(Closing):
     def tune(self, session: Session) -> None:
         """Let a session of fast numerics choose, as the run's other sessions have chosen."""
         if self.numerics == "fast":
-            session.tune(replace(self.tuning, earlier=tuple(self.choices), choices=[]))
+            session.tune(
+                replace(self.tuning, earlier=(*self.tuning.earlier, *self.choices), choices=[])
+            )
             self._tuned.append(session)
 
     def forget(self, session: Session) -> None:

@@ -7,9 +7,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from paribus.adapter import Backend
 from paribus.cachefolder import cache_folder
-from paribus.errors import ParibusError
+from paribus.errors import ParibusError, RunFolderError
 from paribus.runfolder import RunFolder
 from paribus.runstate.legs import described, versions
 from paribus.spec.sections import Spec
@@ -37,7 +39,13 @@ def header(spec: Spec, backend: Backend) -> dict[str, Any]:
 def tuning(result: Mapping[str, Any]) -> Tuning:
     """Return what a session in fast numerics may choose for a run's model, and what the run has."""
     chosen = [one for leg in result.get("legs", []) for one in leg.get("choices", [])]
-    earlier = tuple(Choice.model_validate(one) for one in chosen)
+    try:
+        earlier = tuple(Choice.model_validate(one) for one in chosen)
+    except ValidationError as error:
+        raise RunFolderError(
+            f"result.json: legs.choices is no record of what fast numerics chose: {error}; remove "
+            "the list, and it is chosen anew"
+        ) from error
     return Tuning(result.get("tolerance", TOLERANCE), cache_folder(), earlier)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from paribus.adapter import Array, Numerics, Precision, Task
+from paribus.allocator import keep_memory
 from paribus.architectures import LANGUAGE, Network
 from paribus.backends.tensorflow.fast import Fast, Setup
 from paribus.backends.tensorflow.forwards import Inputs
@@ -38,6 +39,8 @@ class TensorFlowSession(Holding):
     ) -> None:
         self._numerics, self.place = numerics, device.replace("cuda", "GPU").upper()
         traces = Traces(self.place, strict=numerics == "strict")
+        if self.place.startswith("CPU"):
+            keep_memory()
         parameters = np.dtype("float64" if precision == "float64" else "float32")
         super().__init__(network, task, parameters, traces)
         self.setup = Setup(precision == "bfloat16", self._untried(numerics))

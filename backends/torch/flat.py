@@ -21,6 +21,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from paribus.backends.torch.program import Program
 from paribus.optimizers import Rule
 
 # Elements: 64-byte boundaries, as fresh tensors have them.
@@ -64,6 +65,7 @@ class Piece:
     weights: Tensor
     gradient: Tensor | None
     slots: tuple[Tensor, ...]
+    spare: tuple[Tensor, ...]
     decay: bool
     apart: int = 0
     first: int = 0
@@ -87,7 +89,7 @@ class Flat:
         device: torch.device,
         channels_last: bool,
     ) -> None:
-        self._rule, self._shapes, self._channels_last = rule, shapes, channels_last
+        self._shapes, self._channels_last = shapes, channels_last
         order = sorted(shapes, key=lambda name: name not in decayed)
         self._starts: dict[str, int] = {}
         size = boundary = 0
@@ -103,6 +105,10 @@ class Flat:
         self.slots = dict(zip(rule.slots, slots, strict=True))
         self._piece = PIECE if device.type == "cpu" else max(size, 1)
         self._boundary, self._size = boundary, size
+        self._programs = {decay: Program(rule, decay) for decay in (False, True)}
+        count = max(program.spare for program in self._programs.values())
+        between = min(self._piece, size)
+        self._spare = [torch.empty(between, dtype=dtype, device=device) for _ in range(count)]
         self._apart: Sequence[Apart] = ()
         self._pieces = self._cut([])
         self._kept = [self.gradient]
@@ -125,9 +131,10 @@ class Flat:
                 cut = slice(a, min(a + self._piece, stop))
                 own = None if start in places else gradient[cut]
                 parts = tuple(slot[cut] for slot in slots)
+                spare = tuple(one[: cut.stop - a] for one in self._spare)
                 decay = start < self._boundary
                 pieces.append(
-                    Piece(weights[cut], own, parts, decay, places.get(start, 0), a - start)
+                    Piece(weights[cut], own, parts, spare, decay, places.get(start, 0), a - start)
                 )
         return pieces
 
@@ -140,16 +147,13 @@ class Flat:
 
     def update(self, scalars: Mapping[str, float]) -> None:
         """Apply the rule once; scalars are Python floats, so the device is not waited for."""
-        rule = self._rule.update
         apart = [one.gradient() for one in self._apart]
         for piece in self._pieces:
-            weights, gradient = piece.weights, piece.gradient
+            gradient = piece.gradient
             if gradient is None:
-                gradient = apart[piece.apart][piece.first : piece.first + len(weights)]
-            new, state = rule(weights, gradient, piece.slots, scalars, piece.decay, torch.sqrt)
-            weights.copy_(new)
-            for slot, value in zip(piece.slots, state, strict=True):
-                slot.copy_(value)
+                gradient = apart[piece.apart][piece.first : piece.first + len(piece.weights)]
+            registers = (piece.weights, gradient, *piece.slots, *piece.spare)
+            self._programs[piece.decay].run(registers, scalars)
 
     def gather(self) -> None:
         """Bring the gradients that are apart into the buffer."""

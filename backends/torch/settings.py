@@ -16,6 +16,7 @@ import torch
 import torch.utils.deterministic
 
 from paribus.adapter import Numerics
+from paribus.allocator import keep_memory
 from paribus.architectures import Network
 from paribus.architectures.cost import products
 
@@ -32,6 +33,8 @@ _COMPILER = "torch._inductor.config"
 
 def prepare(numerics: Numerics, device: torch.device) -> None:
     """Set what a library reads only once, when it is first used on ``device``."""
+    if device.type == "cpu":
+        keep_memory()
     if numerics == "strict" and device.type == "cuda":
         # cuBLAS is repeatable only with a fixed workspace, read when its handle is made. A value
         # that the user has chosen stays.

@@ -13,7 +13,8 @@ from labs import Lab
 from paribus.adapter import Session
 from paribus.architectures import Network, build
 from paribus.plan import Preprocess, evaluation_plan
-from paribus.tuning import TOLERANCE, Choice, Tuning
+from paribus.tolerances import TOLERANCE
+from paribus.tuning import Choice, Tuning
 
 TUNED = ("torch", "huggingface", "tensorflow")
 EVALUATED = (
