@@ -9,13 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from safetensors import SafetensorError
 
 from paribus.adapter import Array
-from paribus.checkpoints.tensorfile import TensorFile
 from paribus.errors import NonFiniteLoss, RunFolderError
 from paribus.keeping import Keeping, Stopped
 from paribus.loop import Trained, train
@@ -25,7 +23,6 @@ from paribus.runstate.interruption import Interruption
 from paribus.runstate.journal import (
     Journal,
     Listener,
-    report,
     require_metrics,
     require_same,
     tell_again,
@@ -40,7 +37,8 @@ from paribus.runstate.records import (
     State,
     UnderWay,
 )
-from paribus.runstate.store import TENSORS, Checkpoint, Store
+from paribus.runstate.store import Checkpoint, Store
+from paribus.runstate.waiting import Waiting
 from paribus.spec.resuming import Checkpoints
 from paribus.stepping import AfterEpoch, Training
 from paribus.together import Ending
@@ -81,12 +79,9 @@ class Keeper(Keeping):
         self.steps = 0 if state is None else state.optimizer_steps
         self.earlier_seconds = 0.0
         self._folder, self._cadence, self._interruption = folder, cadence, interruption
-        self._ledger, self._begun = ledger, begun
+        self._ledger = ledger
         self._journal = Journal([] if state is None else state.finished)
-        together = [] if state is None or state.training is None else [state.training]
-        together += [] if state is None else state.beside
-        self._under_way = dict(enumerate(together))
-        self._shared = len(together)
+        self._waiting = Waiting(begun)
         self._expected: list[dict[str, str | int]] = []
         self._weights: dict[int, dict[str, Array]] = {}
         self._current: list[_Attempt] = []
@@ -227,15 +222,13 @@ class Keeper(Keeping):
             UnderWay(identity=attempt.identity, place=Place.of(attempt.work.position))
             for attempt in begun
         ]
-        # Those that an earlier leg trained together, and whose turn it is later in this one.
-        for index, waiting in self._under_way.items():
-            held |= tensors.moved(self._held, index, self._shared, held, len(under_way))
-            under_way.append(waiting)
-        self._write(under_way, held)
+        waiting, theirs = self._waiting.kept(held, len(under_way))
+        self._write([*under_way, *waiting], held | theirs)
 
     def _enter(self, identity: Identity, work: Training, lasting: bool) -> _Attempt:
         """Begin a training, or go on with it."""
-        self._go_on(identity, work)
+        self._waiting.go_on(identity, work)
+        self.earlier_seconds += work.position.seconds
         listener = Listener(work.after_epoch)
         work.after_epoch = listener
         attempt = _Attempt(identity, work, listener, lasting)
@@ -266,39 +259,10 @@ class Keeper(Keeping):
 
     def _require_expected(self, identity: Identity) -> None:
         """Require that what an earlier leg left belongs to the trainings that come next."""
-        left = [b.identity for b in self._under_way.values()] + self._journal.unrecalled
+        left = [*self._waiting.identities, *self._journal.unrecalled]
         for other in left:
             if other.labels not in (*self._expected, identity.labels):
                 require_same(other, identity)
-
-    @cached_property
-    def _held(self) -> TensorFile:
-        """The tensors of the checkpoint that this leg began with."""
-        assert self._begun is not None  # something was under way
-        return TensorFile(self._begun.path / TENSORS)
-
-    def _go_on(self, identity: Identity, work: Training) -> None:
-        """Restore the training that a checkpoint was written in, if this is the one."""
-        index = next(
-            (i for i, b in self._under_way.items() if b.identity.labels == identity.labels), None
-        )
-        if index is None or self._begun is None:
-            return
-        begun = self._under_way.pop(index)
-        require_same(begun.identity, identity)
-        place, schedule = begun.place, work.schedule
-        judged = [*place.validations, *([] if place.kept is None else [place.kept[2]])]
-        require_metrics(identity, work.judge.metrics, judged)
-        reached = place.epoch <= schedule.epochs and place.start <= schedule.steps_per_epoch
-        if not reached or len(place.validations) != place.epoch - 1:
-            raise RunFolderError(
-                f"{self._begun.path}: epoch {place.epoch}, step {place.start} is no place in "
-                f"{identity.title}; run it anew with --overwrite"
-            )
-        kept = tensors.restore(self._held, index, self._shared, begun.place, work)
-        work.position = begun.place.position(kept)
-        self.earlier_seconds += work.position.seconds
-        report(identity, begun.place.validations, work.after_epoch, raises=False)
 
     def _write(self, under_way: Sequence[UnderWay], held: Mapping[str, Array]) -> None:
         try:
