@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from measuring import Report, hardware, versions
+from measuring.contenders import CLOCKS
 from measuring.options import Options
 from measuring.processes import ChildFailed
 
@@ -50,6 +51,7 @@ def measured(name: str, options: Options) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - began, 1),
         "quick": options.quick,
         "threads": options.threads,
+        "clock": options.clock,
         "hardware": before,
         "versions": versions(),
         "report": report.as_dict(),
@@ -62,6 +64,7 @@ def markdown(kept: dict[str, Any], picture: str | None) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in kept["versions"].items())
     where = (
         f"{kept['date']}, {place['processor']}, {place['cores']} cores, {kept['threads']} threads, "
+        f"{'processor' if kept['clock'] == 'cpu' else 'wall'} time, "
         f"{place['memory_gib']} GiB, Python {place['python']}; load before: {place['load'][0]}; "
         f"took {kept['seconds']:.0f} s. {packages}."
     )
@@ -100,6 +103,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="smallest cases, few rounds")
     parser.add_argument("--rounds", type=int, help="turns of each contender")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--out", type=Path, default=Path("benchmark-results"))
     parser.add_argument("--readme", action="store_true", help="put the results into README.md")
     parser.add_argument("--no-plots", action="store_true", help="without matplotlib")
@@ -109,7 +113,7 @@ def main() -> None:
     if unknown:
         parser.error(f"--only {unknown[0]}: allowed are {', '.join(SECTIONS)}")
     works = tuple(name for name in given.works.split(",") if name)
-    options = Options(given.quick, given.rounds, given.threads, works)
+    options = Options(given.quick, given.rounds, given.threads, given.clock, works)
     if not given.no_plots:
         try:
             from measuring.plots import draw

@@ -67,6 +67,7 @@ def interleaved(
     first: int,
     rounds: int,
     threads: int,
+    timed_by: str = "wall",
 ) -> list[Measured]:
     """Measure contenders in turn, each in the child process that it names.
 
@@ -77,6 +78,7 @@ def interleaved(
         first: units of the first turn, which is timed apart.
         rounds: turns of each after that.
         threads: of every library.
+        timed_by: ``wall`` or ``cpu``.
 
     Raises:
         ChildFailed: a contender ended with an error.
@@ -87,7 +89,7 @@ def interleaved(
         children: dict[str, Child] = {}
         for contender, measured in zip(contenders, found, strict=True):
             if contender.process not in children:
-                children[contender.process] = stack.enter_context(Child(threads))
+                children[contender.process] = stack.enter_context(Child(threads, timed_by))
             child = children[contender.process]
             made = child.ask(
                 {

@@ -13,12 +13,14 @@ class Options:
         quick: the smallest case and few rounds: whether it works, not how fast.
         rounds: turns of each contender; None for what the section finds enough.
         threads: of every library.
+        clock: ``wall``, or ``cpu`` for the processor's time, where other work keeps it busy.
         works: titles' beginnings of what is measured within a section; empty for everything.
     """
 
     quick: bool = False
     rounds: int | None = None
     threads: int = 2
+    clock: str = "wall"
     works: tuple[str, ...] = ()
 
     def turns(self, usual: int) -> int:

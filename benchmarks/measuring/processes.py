@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from measuring.contenders import CLOCK
+
 HERE = Path(__file__).parents[1]
 # What numerical libraries read when they start.
 _THREADS = (
@@ -39,9 +41,10 @@ class Child:
 
     Args:
         threads: how many each library in it may compute with.
+        timed_by: a key of ``CLOCKS``.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, timed_by: str = "wall") -> None:
         path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed with the child)
         self._process = subprocess.Popen(
@@ -50,7 +53,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env={**os.environ, **environment(threads), "PYTHONPATH": path},
+            env={**os.environ, **environment(threads), "PYTHONPATH": path, CLOCK: timed_by},
         )
 
     def __enter__(self) -> Self:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring.contenders import Run, Turn
+from measuring.contenders import Run, Turn, clock
 
 from paribus import draws, registry
 from rivals.works import WORKS
@@ -32,11 +31,11 @@ def experiment(spec: dict[str, Any]) -> Run:
     checked = Spec.model_validate(spec)
 
     def run(amount: int) -> Turn:
-        began = time.perf_counter()
+        began = clock()
         for _ in range(amount):
             with tempfile.TemporaryDirectory() as folder:
                 run_spec(checked, out=Path(folder) / "run")
-        return Turn(time.perf_counter() - began)
+        return Turn(clock() - began)
 
     return run
 

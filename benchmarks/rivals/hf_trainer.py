@@ -6,12 +6,11 @@ Its loop is timed, from the first step to the end.
 from __future__ import annotations
 
 import tempfile
-import time
 from typing import Any
 
 import torch.nn.functional as F
 import transformers
-from measuring.contenders import Run, Turn
+from measuring.contenders import Run, Turn, clock
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainingArguments, get_constant_schedule
@@ -53,10 +52,10 @@ class Clock(TrainerCallback):
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         if state.global_step == 0:
-            self.began = time.perf_counter()
+            self.began = clock()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        self.seconds = time.perf_counter() - self.began
+        self.seconds = clock() - self.began
 
 
 class InOrder(Trainer):

@@ -6,13 +6,12 @@ Its loop is timed, not what ``fit`` prepares.
 from __future__ import annotations
 
 import logging
-import time
 import warnings
 
 import lightning
 import torch
 import torch.nn.functional as F
-from measuring.contenders import Run, Turn
+from measuring.contenders import Run, Turn, clock
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -40,13 +39,13 @@ class Task(lightning.LightningModule):
         return self.update
 
     def on_train_start(self) -> None:
-        self.began = time.perf_counter()
+        self.began = clock()
 
     def on_train_epoch_start(self) -> None:
         self.total = torch.zeros(())
 
     def on_train_end(self) -> None:
-        self.seconds = time.perf_counter() - self.began
+        self.seconds = clock() - self.began
 
 
 def setup(work: str) -> Run:

@@ -39,8 +39,13 @@ def measure(options: Options) -> Report:
             workers = {**given, "workers": options.threads}
             contenders.insert(3, Contender(_LOADER, f"{_OWN}:loader", workers, "loader"))
         found = interleaved(
-            contenders, 1, first=1, rounds=options.turns(3), threads=options.threads
-        )
+            contenders,
+            1,
+            first=1,
+            rounds=options.turns(3),
+            threads=options.threads,
+            timed_by=options.clock,
+        )  # fmt: skip
     rows = [_row(measured, found[0], count) for measured in found]
     columns = ("a pass over the images", "s", "half of the rounds", "images/s", "speed", "loss")
     speeds = {f"{count} images": {m.title: count / m.median for m in found}}

@@ -118,7 +118,7 @@ def _axis(axis: Axis, base: dict[str, Any], rounds: int, options: Options) -> di
             spec = deepcopy(base)
             axis.change(spec, point)
             request = {"title": str(point), "setup": _RUN, "given": {"spec": spec}}
-            with Child(options.threads) as child:
+            with Child(options.threads, options.clock) as child:
                 child.ask({"do": "set up", **request})
                 answer = child.ask({"do": "run", "title": str(point), "amount": 1})
             seconds[point].append(answer["seconds"])
@@ -140,7 +140,7 @@ def _calls(backend: str, sizes: tuple[int, ...], options: Options) -> dict[int, 
     ]  # fmt: skip
     found = interleaved(
         contenders, 64 if options.quick else 640, first=max(sizes), rounds=options.turns(7),
-        threads=options.threads,
+        threads=options.threads, timed_by=options.clock,
     )  # fmt: skip
     return {int(measured.title): 1e3 * measured.median for measured in found}
 

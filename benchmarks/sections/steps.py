@@ -68,6 +68,7 @@ def measure(options: Options) -> Report:
             first=work.epoch_steps,
             rounds=options.turns(9),
             threads=options.threads,
+            timed_by=options.clock,
         )
         base = found[0]
         rows += [_row(work.title, measured, base) for measured in found]
