@@ -6,7 +6,7 @@ Only the writing of ``metrics.jsonl`` is missing.
 from __future__ import annotations
 
 import numpy as np
-from measuring.contenders import Run, Turn
+from measuring.contenders import Run, Turn, clock
 
 from paribus import registry
 from paribus.adapter import Numerics, Precision
@@ -14,6 +14,7 @@ from paribus.feeding import Feed
 from paribus.judging import Judge
 from paribus.progress import Progress
 from paribus.stepping import Results, Row, Steps, Training
+from paribus.tuning import Tuning
 from rivals.works import WORKS
 
 
@@ -25,6 +26,8 @@ def setup(
     session = registry.get(backend).open(
         chosen.network, chosen.task(), device="cpu", precision=precision, numerics=numerics
     )
+    # As a run does; a session in strict numerics chooses nothing.
+    session.tune(Tuning(clock=clock))
     session.import_weights(chosen.weights())
     schedule, (x, y) = chosen.schedule(), chosen.data()
     judge = Judge(schedule.inputs, y, chosen.classes)
