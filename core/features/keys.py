@@ -12,6 +12,7 @@ import os
 import platform
 import weakref
 from collections.abc import Mapping
+from functools import cache
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
@@ -70,6 +71,7 @@ def versions(backend: Backend) -> list[str]:
     return [f"{name} {_version(name)}" for name in ("paribus", "numpy", *backend.packages)]
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return metadata.version(package)
@@ -77,7 +79,8 @@ def _version(package: str) -> str:
         return "unknown"
 
 
-def described(device: str) -> list[str]:
+@cache
+def described(device: str) -> tuple[str, ...]:
     """Return what of this machine the choice of kernels may depend on."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = [f"{name}={value}" for name, value in sorted(os.environ.items())
@@ -86,7 +89,7 @@ def described(device: str) -> list[str]:
     if device.startswith("cuda"):
         for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
             found += _models(str(path))
-    return found
+    return tuple(found)
 
 
 def _models(path: str) -> list[str]:

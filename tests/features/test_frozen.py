@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Run, Runner, Worker
+from command import Run, Runner, Worker, python
 from experiments import Tree, changed, small
 from labs import PROMISED
 
@@ -157,3 +157,22 @@ def test_the_command_shows_and_clears(kept: Kept, worker: Worker, tmp_path: Path
     kept(frozen())
     assert "removed 1" in worker("cache", "--clear", *options, cwd=tmp_path).said
     assert "0 entries" in worker("cache", *options, cwd=tmp_path).said
+
+
+STREAMED = """
+import json, sys
+import paribus
+from paribus.features import opening
+spec, out = sys.argv[1:]
+opening.too_large = lambda size: True
+result = paribus.run(paribus.load(spec), backend="torch", device="cpu", out=out)
+print(json.dumps(result.metrics["steps"]["finetune"]["weights_hash"]))
+"""
+
+
+def test_features_larger_than_the_memory_are_read_as_needed(kept: Kept, run: Runner) -> None:
+    tree = changed(frozen(), cache={"directory": str(run.folder / "large")})
+    spec = run.write(tree)
+    found = python(STREAMED, spec, run.folder / "streamed", cwd=run.folder)
+    assert len(list((run.folder / "large").iterdir())) == 1
+    assert found == kept(frozen(), enabled=False).steps["finetune"]["weights_hash"]

@@ -18,14 +18,15 @@ ROWS = 20
 
 
 @pytest.mark.parametrize(
-    ("network", "freeze"),
-    [("cnn", "body"), ("cnn", "block1"), ("resnet18", "layer4"), ("vit", "layer1"),
-     ("bert", "body"), ("dropped_mlp", "body")],
-)  # fmt: skip
-def test_train_as_the_whole(bench: Bench, network: str, freeze: str) -> None:
+    "case",
+    ["cnn-body", "cnn-block1", "resnet18-layer4", "vit-layer1", "bert-body", "dropped_mlp-body"],
+)
+def test_train_as_the_whole(bench: Bench, case: str) -> None:
     """Losses and weights of three steps, whatever the boundary: a vector, an image, tokens."""
     if not bench.descriptor.capabilities.parts:
         not_claimed("parts")
+    network, _, freeze = case.partition("-")
+    network, _, freeze = case.partition("-")
     own = NETWORKS[network]
     task, weights = bench.task(own, freeze), data.tensors(own)
     parts = cut(own, task.trainable)
