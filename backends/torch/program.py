@@ -116,7 +116,7 @@ class Program:
         order: list[Term] = []
         for term, _ in self._wanted:
             _visit(term, order)
-        uses: dict[Term, int] = {}
+        uses: dict[Any, int] = {}
         for term in order:
             for part in term.of:
                 if isinstance(part, Term):
@@ -135,7 +135,7 @@ class Program:
         free: list[int] = []
         for at, term in enumerate(order):
             later = {part for parts in reads[at + 1 :] for part in parts}
-            for part in reads[at]:
+            for part in dict.fromkeys(reads[at]):
                 # What nobody reads any more leaves its place, unless it is at home there.
                 if part not in later and place[part] >= len(self._given):
                     free.append(place[part])
