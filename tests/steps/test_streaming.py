@@ -94,6 +94,8 @@ def trees(folder: Path) -> dict[str, Tree]:
         "folder": changed(IMAGES, **files, data__image={"size": [9, 11], "channels": 1}),
         "steps": small(
             data={"source": "npz", "path": str(folder / "table.npz"), "limit": 54},
+            # What is streamed is trained one after another, and in memory otherwise together.
+            batched_trainings=False,
             steps=["pretrain", "select", "optimize", "finetune"],
             pretrain={"epochs": 1},
             select={"folds": 2, "epochs": 1,
