@@ -88,17 +88,8 @@ class Body:
         # What filled up the last batch of a group: other places of rows that were computed before.
         self._filled: dict[int, tuple[int, Integers, Array]] = {}
 
-    def compute(self, group: Group, batch: int, rest: int = 0) -> Iterator[Array]:
-        """Yield the features of a group's rows in order, a bounded number at a time.
-
-        The last batch is filled up, unless exactly ``rest`` rows are left for it.
-        """
-        if 0 < rest == len(group.rows) % batch < len(group.rows):
-            full, draws = len(group.rows) - rest, group.draws
-            yield from self.compute(Group(group.rows[:full], group.width, draws), batch)
-            places = full + np.arange(rest)
-            yield self._forward(group, places, np.arange(rest, dtype=np.int64)[None])
-            return
+    def compute(self, group: Group, batch: int) -> Iterator[Array]:
+        """Yield the features of a group's rows in order, a bounded number at a time."""
         whole = self._inputs.preprocess.crop or self._x.shape[1:3]
         drawn = 4 * prod(whole) * self._x.shape[-1] if group.draws is not None else 0
         step = max(1, CHUNK_BYTES // (batch * max(row_bytes(self._x), drawn))) * batch

@@ -17,7 +17,7 @@ from paribus.data import Dataset
 from paribus.data.memory import too_large
 from paribus.data.streamed import Streamed
 from paribus.features import keys
-from paribus.features.computing import BATCH, VECTOR, Body, Shape, groups_of, same
+from paribus.features.computing import BATCH, Body, Shape, groups_of, same
 from paribus.features.entry import Kept
 from paribus.features.store import NoRoom, Store, folder_of
 from paribus.features.tail import Places, TailSession
@@ -267,27 +267,13 @@ class _Opening:
         return kept
 
     def _computed(self, name: str, batch: int) -> Kept:
-        """Compute features; a last batch of a size that training has may be as it is."""
-        rest = len(self._work.rows) % batch
-        if rest % VECTOR == 0 and Shape(rest, None) in self._shapes:
-            kept = self._written(name, batch, rest)
-            if kept is not None:
-                return kept
-        kept = self._written(name, batch, 0)
-        assert kept is not None  # with every batch filled up nothing is given up
-        return kept
-
-    def _written(self, name: str, batch: int, rest: int) -> Kept | None:
-        """Compute and keep features; None where the last batch of ``rest`` rows differs."""
         boundary, rows = self._parts.boundary, sum(len(group.rows) for group in self._groups)
         with self._store.writing(name, (rows, *self._stored), self._dtype) as writer:
             body = self._body()
             for group in self._groups:
-                for values in body.compute(group, batch, rest):
+                for values in body.compute(group, batch):
                     writer.write(values)
-            found = self._agreeing(body, list(self._shapes), writer.read, batch, rest)
-            if rest and not found[Shape(rest, None).name]:
-                return None
+            found = self._agreeing(body, list(self._shapes), writer.read)
             about = {
                 "model": self._parts.whole.architecture,
                 "boundary": boundary.name,
@@ -309,23 +295,11 @@ class _Opening:
         return Body(session, self._parts.body, self._x, self._inputs)
 
     def _agreeing(
-        self,
-        body: Body,
-        shapes: Sequence[Shape],
-        stored: Callable[[Integers], Array],
-        batch: int = 0,
-        rest: int = 0,
+        self, body: Body, shapes: Sequence[Shape], stored: Callable[[Integers], Array]
     ) -> dict[str, bool]:
-        """Return which shapes of batches have the arithmetic of what is stored.
-
-        That of ``rest`` rows is compared with rows of whole batches at many places: where they
-        agree, the place does not matter in those either.
-        """
-        found: dict[str, bool] = {}
-        for shape in sorted(shapes, key=lambda shape: shape.rows != rest):
-            if rest and shape.rows == batch and found[Shape(rest, None).name]:
-                found[shape.name] = True
-                continue
+        """Return which shapes of batches have the arithmetic of what is stored."""
+        found = {}
+        for shape in shapes:
             start, agrees = 0, True
             for group in self._groups:
                 fits = shape.width is None or group.width is None or group.width <= shape.width
