@@ -37,8 +37,6 @@ backend = Planted()
 """
 
 MISTAKES = '''
-from dataclasses import replace
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -47,7 +45,7 @@ from paribus.optimizers import RULES
 
 
 def modules(session, kind):
-    return [m for m in session._placed.module.modules() if isinstance(m, kind)]
+    return [m for m in session._stepper.placed.module.modules() if isinstance(m, kind)]
 
 
 class Padded(nn.Module):
@@ -161,17 +159,35 @@ RULES_OF = {
 
 def swap(session, kind, wrap, which=0):
     """Put a wrapper around the chosen layer of a kind."""
-    root = session._placed.module
+    root = session._stepper.placed.module
     found = [(n, m) for n, m in root.named_modules() if isinstance(m, kind)]
     name, module = found[which]
     parent, _, leaf = name.rpartition(".")
     root.get_submodule(parent).add_module(leaf, wrap(module))
 
 
+def update_by(session, mistaken):
+    """Update every tensor by a mistaken rule, as it is written."""
+    flat, task = session._stepper.flat, session._task
+    rule = RULES[task.rule]
+    update = mistaken(rule)
+
+    def all_of_them(scalars):
+        flat.gather()
+        for name, weights in flat.weights.items():
+            slots = [flat.slots[slot][name] for slot in rule.slots]
+            gradient, decays = flat.gradients[name], name in task.decayed
+            new, after = update(weights, gradient, tuple(slots), scalars, decays, torch.sqrt)
+            weights.copy_(new)
+            for slot, value in zip(slots, after, strict=True):
+                slot.copy_(value)
+
+    flat.update = all_of_them
+
+
 def plant(mistake, session, rule):
     if rule is not None:
-        flat = session._flat
-        flat._rule = replace(flat._rule, update=rule(flat._rule))
+        update_by(session, rule)
     elif mistake == "batch norm epsilon":
         for norm in modules(session, (nn.BatchNorm1d, nn.BatchNorm2d)):
             norm.eps = 1e-3
@@ -187,7 +203,7 @@ def plant(mistake, session, rule):
     elif mistake == "same padding":
         swap(session, nn.Conv2d, Padded)
     elif mistake == "dropped bias":
-        last = session._placed.module.get_submodule("fc")
+        last = session._stepper.placed.module.get_submodule("fc")
         last.forward = lambda x: F.linear(x, last.weight)
     elif mistake == "transposed":
         square = [m for m in modules(session, nn.Linear) if m.in_features == m.out_features][0]
@@ -196,12 +212,12 @@ def plant(mistake, session, rule):
         for part in modules(session, nn.GELU):
             part.approximate = "tanh"
     elif mistake == "sum":
-        losses = session._losses
-        session._losses = lambda outputs, *rest: len(outputs) * losses(outputs, *rest)
+        losses = session._stepper.losses
+        session._stepper.losses = lambda outputs, *rest: len(outputs) * losses(outputs, *rest)
     elif mistake == "not clipped":
-        session._flat.clip = lambda norm, limit: None
+        session._stepper.flat.clip = lambda norm, limit: None
     elif mistake == "detached":
-        first = session._placed.module.get_submodule("hidden.0")
+        first = session._stepper.placed.module.get_submodule("hidden.0")
         first.register_forward_hook(lambda module, inputs, output: output.detach())
     elif mistake != "none":
         raise ValueError(mistake)
