@@ -56,7 +56,8 @@ def test_the_same_loss_at_every_step(four: dict[str, Run], name: str) -> None:
     """Within 1e-9: float64 rounds at 1e-16, and a few dozen steps amplify that."""
     ours = {key(row): row["loss"] for row in four["torch"].rows()}
     theirs = {key(row): row["loss"] for row in four[name].rows()}
-    assert list(ours) == list(theirs)
+    # Trainings that a backend makes together take turns in the file.
+    assert sorted(ours) == sorted(theirs)
     worst = max(abs(theirs[k] - loss) / abs(loss) for k, loss in ours.items())
     assert worst < 1e-9
 
