@@ -79,9 +79,9 @@ class ClipsOtherwise(TorchBackend):
 
     def open(self, network, task, **options):
         session = super().open(network, task, **options)
-        gradient = session._flat.gradient
+        gradient = session._stepper.flat.gradient
         # The 1e-6 is missing: a millionth off, which no training shows.
-        session._flat.clip = lambda norm, limit: gradient.mul_((limit / norm).clamp_(max=1.0))
+        session._stepper.flat.clip = lambda norm, limit: gradient.mul_((limit / norm).clamp_(max=1.0))
         return session
 
 
