@@ -81,7 +81,9 @@ class ClipsOtherwise(TorchBackend):
         session = super().open(network, task, **options)
         gradient = session._stepper.flat.gradient
         # The 1e-6 is missing: a millionth off, which no training shows.
-        session._stepper.flat.clip = lambda norm, limit: gradient.mul_((limit / norm).clamp_(max=1.0))
+        session._stepper.flat.clip = lambda norm, limit: gradient.mul_(
+            (limit / norm).clamp_(max=1.0)
+        )
         return session
 
 

@@ -129,8 +129,12 @@ def test_transformers_model_is_one_of_torchs(
     spec, own = natives(*backends)
     found = verified(spec, own, pool, *backends)
     assert found.passed
-    # The same code: the same bits.
-    assert {check.value for check in found.checks if check.verdict == "PASS"} == {0.0}
+    # The same code: the same bits. The rates alone are read off the weights' change, which rounds.
+    values = {check.quantity: check.value for check in found.checks if check.verdict == "PASS"}
+    rates = values.pop("learning_rates")
+    assert set(values.values()) == {0.0}
+    assert rates is not None
+    assert rates < 1e-15
 
 
 def test_attention_in_one_tensor_and_in_several(
