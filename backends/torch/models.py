@@ -10,11 +10,12 @@ would be time for nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +82,8 @@ class GraphModule(nn.Module):
                     parent.add_module(part, nn.Module())
                 parent = parent.get_submodule(part)
             parent.add_module(leaf, OPERATIONS[node.op](node))
+        for name in _in_place(network):
+            cast(nn.ReLU, self.get_submodule(name)).inplace = True
 
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
         """Return the last node's output; see ``Model.logits``."""
@@ -94,6 +97,23 @@ class GraphModule(nn.Module):
                 del values[source]
             values[name] = output
         return output
+
+
+# Their gradients read their inputs alone, so that what they return may be overwritten.
+OVERWRITTEN = frozenset(("conv2d", "batch_norm", "linear", "add"))
+
+
+def _in_place(network: Network) -> list[str]:
+    """Return the rectifiers that may write over what they read, as torchvision's do."""
+    readers = Counter(source for node in network.nodes for source in node.inputs)
+    return [
+        node.name
+        for node in network.nodes
+        if node.op in ("relu", "relu6")
+        and readers[node.inputs[0]] == 1
+        and (before := network.node.get(node.inputs[0])) is not None
+        and before.op in OVERWRITTEN
+    ]
 
 
 def build(network: Network) -> Model:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -76,10 +77,16 @@ def groups_of(rows: Integers, inputs: Inputs, copies: Sequence[Augmentation]) ->
 
 
 class Body:
-    """A session of a body that has its tensors, and the examples that it reads."""
+    """A session of a body that has its tensors, and the examples that it reads.
 
-    def __init__(self, session: Session, network: Network, x: Examples, inputs: Inputs) -> None:
-        self._session, self._x, self._inputs = session, x, inputs
+    In strict numerics features are computed in training mode, because that is what they are for and
+    some kernels are used in evaluation alone; in fast as the session predicts, which it tunes.
+    """
+
+    def __init__(
+        self, session: Session, network: Network, x: Examples, inputs: Inputs, strict: bool
+    ) -> None:
+        self._session, self._x, self._inputs, self._strict = session, x, inputs, strict
         self._cost = sum(
             prod(tensor.shape) * _times(network.node[tensor.node].shape)
             for tensor in network.tensors.values()
@@ -145,22 +152,24 @@ class Body:
         handle = self._session.put(x, None)
         indices = np.arange(len(rows), dtype=np.int64).reshape(-1, plan.indices.shape[2])
         moved = EvalPlan(indices, plan.counts.ravel(), preprocess)
-        found = self._session.forward(handle, moved, training=True)
-        self._session.free(handle)
-        return found
+        return self._outputs(handle, moved)
 
     def _forward(self, group: Group, places: Integers, indices: Integers) -> Array:
-        """Compute batches of what is at ``places`` of a group, in training mode.
-
-        Training mode is what these values are for: some kernels are used in evaluation alone.
-        """
+        """Compute batches of what is at ``places`` of a group."""
         x, preprocess = self._x[group.rows[places]], self._inputs.preprocessing(group.width)
         if group.draws is not None:
             x = window(x, group.draws, places, preprocess.crop)
             preprocess = Preprocess(preprocess.scale, preprocess.shift)
         handle = self._session.put(x, None)
         counts = np.full(len(indices), indices.shape[1], dtype=np.int64)
-        found = self._session.forward(handle, EvalPlan(indices, counts, preprocess), training=True)
+        return self._outputs(handle, EvalPlan(indices, counts, preprocess))
+
+    def _outputs(self, handle: Any, plan: EvalPlan) -> Array:
+        """Return what the body computes of examples that are put, and let go of them."""
+        if self._strict:
+            found = self._session.forward(handle, plan, training=True)
+        else:
+            found = self._session.predict(handle, plan)
         self._session.free(handle)
         return found
 

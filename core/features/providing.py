@@ -176,7 +176,7 @@ class Features:
     def _body(self) -> Body:
         session = self._machine.session(self._parts.body, NO_STEP)
         session.import_weights({n: self._work.tensors[n] for n in self._parts.body.tensors})
-        return Body(session, self._parts.body, self._x, self._inputs)
+        return Body(session, self._parts.body, self._x, self._inputs, self._strict)
 
     def _agreeing(
         self, body: Body, shapes: Sequence[Shape], stored: Callable[[Integers], Array]
