@@ -9,10 +9,10 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from measuring.contenders import CLOCK
+from paribus.closing import Closing
 
 HERE = Path(__file__).parents[1]
 # What numerical libraries read when they start.
@@ -36,7 +36,7 @@ def environment(threads: int) -> dict[str, str]:
     return dict.fromkeys(_THREADS, str(threads)) | _QUIET
 
 
-class Child:
+class Child(Closing):
     """A process that sets contenders up and runs them when asked; a context manager.
 
     Args:
@@ -55,17 +55,6 @@ class Child:
             text=True,
             env={**os.environ, **environment(threads), "PYTHONPATH": path, CLOCK: timed_by},
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Send a request, wait, and return the answer.
