@@ -60,7 +60,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 
 
 def write_data(folder: Path) -> None:
-    """Write images.npz and few.npz, patterns of ten classes with noise, and texts.csv, drawn words."""
+    """Write images.npz and few.npz, ten classes with noise, and texts.csv, drawn words."""
     labels = np.arange(EXAMPLES, dtype=np.int64) % 10
     patterns = draws.normal(SEED, "patterns", 0, (10, 8, 8, 3))
     coarse = 0.7 * patterns[labels] + 0.5 * draws.normal(SEED, "noise", 0, (EXAMPLES, 8, 8, 3))
