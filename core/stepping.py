@@ -229,7 +229,8 @@ class Steps:
             )
         work.progress.advance(plan.steps, float(losses[-1]))
         at.start += plan.steps
-        for loss, total in zip(losses.tolist(), work.schedule.totals(plan).tolist(), strict=True):
+        totals = work.schedule.totals(fed.asked).tolist()
+        for loss, total in zip(losses.tolist(), totals, strict=True):
             at.loss_sum += loss * total
             at.counted += total
 
