@@ -155,8 +155,8 @@ class Batched:
                 self.task.label_smoothing,
             )  # fmt: skip
             # Nobody's loss depends on another's weights: the sum has everybody's derivative.
-            own = tf.reduce_sum(rows.weights * tf.reshape(losses, tf.shape(rows.weights)), 1)
-        own = tf.ensure_shape(own, (self.replicas,))
+            weighted = rows.weights * tf.reshape(losses, (self.replicas, -1))
+            own = tf.reduce_sum(weighted, 1)
         return own, list(tape.gradient(own, watched))
 
     def _update(
@@ -202,8 +202,8 @@ class Batched:
         x = tf.gather(held.x, tf.reshape(indices, (-1,)))
         x = prepare(x, layout, drawn, held.factors, self.dtype)
         x = tf.reshape(x, (self.replicas, -1, *x.shape[1:]))
-        between = (1,) * (x.shape.rank - 2)
-        factors = tf.reshape(held.factors, (self.replicas, 2, *between, -1))
+        between, width = (1,) * (x.shape.rank - 3), held.factors.shape[-1]
+        factors = tf.reshape(held.factors, (self.replicas, 2, *between, width))
         x = x * factors[:, 0, None] - factors[:, 1, None]
         if x.shape.rank == 5:
             x = tf.transpose(x, (0, 1, 4, 2, 3))
