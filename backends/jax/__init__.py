@@ -41,6 +41,9 @@ class JaxBackend(Backend):
         precisions=frozenset({"float32", "float64", "bfloat16"}),
         device_types=frozenset({"cpu", "cuda"}),
         replicated=frozenset(("linear", "relu", "tanh", "dropout", "flatten")),
+        # Measured on one core, ten MLPs, Adam, 64 rows: at 0.15 million 1.65 × as fast as one by
+        # one, whose steps are a compiled loop already. Larger ones were not measured.
+        replicated_work=150_000,
         parts=True,
     )
 

@@ -37,7 +37,7 @@ from paribus.replicas import Replicas
 
 Plan = TypeVar("Plan", TrainPlan, EvalPlan)
 # The examples are everybody's, their scale and shift each replica's own.
-SHARED = Data(None, None, 0)  # type: ignore[arg-type]
+SHARED = Data(None, None, 0)
 
 
 class JaxReplicas(Replicas):
