@@ -24,12 +24,12 @@ from paribus.judging import Judge
 from paribus.keeping import Keeping
 from paribus.learner import Learner
 from paribus.metrics import Evaluation
+from paribus.places import LARGEST_CHUNK
 from paribus.plan import Integers, TrainPlan
 from paribus.position import Position
 from paribus.progress import Progress
 
 CHUNK_SECONDS = 0.5
-LARGEST_CHUNK = 1024
 
 Row = dict[str, Any]
 AfterEpoch = Callable[[int, Evaluation | None], bool]
