@@ -71,7 +71,12 @@ class OutOfMemory(BackendError):
     """A computation needs more memory than there is; what it was to change may be half changed.
 
     The session that raised it, or the replicas, can only be closed.
+
+    Attributes:
+        trainings: how many were made together when it happened.
     """
+
+    trainings = 1
 
 
 class Unsupported(BackendError):

@@ -225,6 +225,15 @@ class Keeper(Keeping):
         waiting, theirs = self._waiting.kept(held, len(under_way))
         self._write([*under_way, *waiting], held | theirs)
 
+    def rescue(self) -> None:
+        """Keep what has ended since the last checkpoint; what is under way has lost its session.
+
+        Where it had begun, the checkpoint before is the one to go on from.
+        """
+        if self.steps > self._kept and not any(a.work.position.begun for a in self._current):
+            self._current.clear()
+            self._write(*self._waiting.kept({}, 0))
+
     def _enter(self, identity: Identity, work: Training, lasting: bool) -> _Attempt:
         """Begin a training, or go on with it."""
         self._waiting.go_on(identity, work)
@@ -295,6 +304,7 @@ class Keeper(Keeping):
 
     def _rest(self) -> None:
         """Begin to wait for the next checkpoint."""
+        self._kept = self.steps
         cadence = self._cadence
         self._next = None if cadence.steps is None else self.steps + cadence.steps
         self._late = time.monotonic() + 60 * cadence.minutes if cadence.minutes else None
