@@ -40,6 +40,7 @@ class Trained:
         seconds: wall time of everything; train_seconds: of optimizer steps only, without
             compile_seconds.
         examples: rows that went through optimizer steps.
+        skipped: optimizer steps that were left out, because their loss was not finite.
     """
 
     weights: dict[str, Array]
@@ -53,6 +54,7 @@ class Trained:
     train_seconds: float
     compile_seconds: float
     examples: int
+    skipped: int = 0
 
     @property
     def images_per_second(self) -> float | None:
@@ -120,6 +122,7 @@ def training(work: Training) -> Generator[Wanted, Any, Trained]:
         train_seconds=at.train_seconds,
         compile_seconds=at.compile_seconds,
         examples=at.epoch * sum(schedule.sizes),
+        skipped=at.skipped,
     )
 
 

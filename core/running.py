@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -14,14 +15,23 @@ from safetensors import SafetensorError
 
 from paribus import registry, status, weights
 from paribus.cachefolder import cache_folder
-from paribus.errors import NonFiniteLoss, OutOfMemory, RunFolderError, SpecError
+from paribus.errors import NonFiniteLoss, OutOfMemory, ParibusError, RunFolderError, SpecError
 from paribus.feeding import Feed
 from paribus.keeping import Stopped
 from paribus.machine import Machine
 from paribus.native.natives import Natives
 from paribus.progress import Progress
 from paribus.result import Result, open_model
-from paribus.runfolder import PRETRAINED, SPEC, TOKENIZER, WEIGHTS, RunFolder
+from paribus.runfolder import (
+    METRICS,
+    PRETRAINED,
+    SPEC,
+    TOKENIZER,
+    WEIGHTS,
+    RunFolder,
+    last_line,
+    read_result,
+)
 from paribus.runmodel import describe_model
 from paribus.runstate.interruption import Interruption
 from paribus.runstate.keeper import Keeper
@@ -99,6 +109,19 @@ def run(
             )
         except _Again as again:
             resume, out, overwrite, check = again.folder, None, False, False
+        except _Diverged as diverged:
+            folder, error = diverged.folder, diverged.error
+            last = last_line(folder)
+            with suppress(ParibusError, OSError):
+                # The same steps once more, as far as they were good: without a checkpoint, or
+                # since the last one, a few minutes.
+                limit = _Limit(None, diverged.good)
+                _run(spec, backend, device, None, False, None, folder, limit, False, thrift)
+                with (folder / METRICS).open("ab") as stream:
+                    stream.write(last)
+            RunFolder(folder).write_result(read_result(folder) | status.failure(error))
+            error.add_note(f"go on with: {command(folder)}")
+            raise error from None
         # What the failed attempt has left in circles is memory, too.
         gc.collect()
 
@@ -112,10 +135,9 @@ class _Limit:
 
     def after(self, steps: int) -> int | None:
         """Return how many more there are after ``steps`` steps of the run."""
-        if self.further is None:
-            return None
-        self.step = self.step or steps + self.further
-        return self.step - steps
+        if self.step is None and self.further is not None:
+            self.step = steps + self.further
+        return None if self.step is None else self.step - steps
 
 
 class _Again(Exception):
@@ -124,6 +146,14 @@ class _Again(Exception):
     def __init__(self, folder: Path) -> None:
         super().__init__(str(folder))
         self.folder = folder
+
+
+class _Diverged(Exception):
+    """A training that the run needs came to a loss that is not finite, after ``good`` steps."""
+
+    def __init__(self, folder: Path, good: int, error: NonFiniteLoss) -> None:
+        super().__init__(str(error))
+        self.folder, self.good, self.error = folder, good, error
 
 
 def _run(
@@ -142,6 +172,7 @@ def _run(
 
     Raises:
         _Again: it had no more memory, and something to give up.
+        _Diverged: instead of ``NonFiniteLoss``, where the state before it is not on the disk.
     """
     stop_after = limit.further
     descriptor = registry.choose(spec.backend if backend is None else backend)
@@ -233,6 +264,9 @@ def _run(
         raise
     except BaseException as error:
         tell(status.failure(error))
+        good = None if keeper is None else keeper.good
+        if isinstance(error, NonFiniteLoss) and good is not None:
+            raise _Diverged(folder.path, good, error) from None
         if keeper is not None and keeper.store.numbers:
             error.add_note(f"go on with: {command(folder.path)}")
         raise

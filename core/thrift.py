@@ -14,7 +14,7 @@ from typing import Any
 
 from paribus.data.streamed import Examples, Streamed
 from paribus.errors import OutOfMemory
-from paribus.stepping import Pace
+from paribus.pace import Pace
 
 
 class Single(Pace):

@@ -63,6 +63,8 @@ class Keeper(Keeping):
         steps: optimizer steps of the run so far, those of earlier legs included.
         earlier_seconds: wall time of trainings, or parts of them, that this leg was told of.
         store: where checkpoints are.
+        good: of a run that a loss ended which is not finite: the steps before it, where they are
+            no checkpoint yet and there are to be checkpoints.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Keeper(Keeping):
         self.store = Store(folder.path)
         self.steps = 0 if state is None else state.optimizer_steps
         self.earlier_seconds = 0.0
+        self.good: int | None = None
         self._folder, self._cadence, self._interruption = folder, cadence, interruption
         self._ledger = ledger
         self._journal = Journal([] if state is None else state.finished)
@@ -138,6 +141,10 @@ class Keeper(Keeping):
         try:
             trained = train(work)
         except NonFiniteLoss as error:
+            if lasting:
+                # The run ends by it; what is kept has to be from before.
+                self.good = self._good()
+                raise
             self._leave(attempt, error)
             self._keep_what_is_due()
             raise
@@ -261,6 +268,11 @@ class Keeper(Keeping):
         entry = Finished(identity=attempt.identity, how=how, validations=heard, **values)
         self._journal.add(entry)
         self._current.remove(attempt)
+
+    def _good(self) -> int | None:
+        good, cadence = self.steps - 1, self._cadence
+        wanted = bool(cadence.minutes) or cadence.steps is not None
+        return good if wanted and good > self._kept else None
 
     def _keep_what_is_due(self) -> None:
         if self.due(0):

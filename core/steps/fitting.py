@@ -60,6 +60,7 @@ def task_of(network: Network, recipe: Recipe, freeze: str, native_noise: bool) -
         trainable,
         decayed,
         clips=recipe.clip_norm is not None,
+        norms=recipe.on_nonfinite == "skip",
         label_smoothing=recipe.label_smoothing,
         native_noise=native_noise,
     )
@@ -277,6 +278,7 @@ def summary(fitted: Fitted) -> dict[str, Any]:
         "optimizer_steps": trained.optimizer_steps,
         "train": {"loss": trained.train_loss},
         "validation": validation,
+        **({"skipped_steps": trained.skipped} if trained.skipped else {}),
         "parameters": fitted.model.network.parameter_count,
         "seconds": trained.seconds,
         "compile_seconds": trained.compile_seconds,

@@ -34,9 +34,9 @@ from paribus.judging import Judge
 from paribus.machine import Machine
 from paribus.native.ported import open_session
 from paribus.optimizers import RULES
+from paribus.pace import Pace
 from paribus.runstate.room import require_room
 from paribus.spec.sections import Spec
-from paribus.stepping import Pace
 from paribus.steps.edges import Planned, planned
 from paribus.steps.examples import Examples, step_data
 from paribus.steps.fitting import task_of
