@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from paribus.adapter import Array
-from paribus.errors import NonFiniteLoss
+from paribus.errors import DataError, NonFiniteLoss
 from paribus.feeding import Feed
 from paribus.metrics import Evaluation
 from paribus.position import Kept
@@ -78,7 +78,12 @@ def train(work: Training) -> Trained:
             if isinstance(wanted, Results):
                 answer = wanted.pending.result()
             elif isinstance(wanted, Judgement) and len(work.validation):
-                answer = work.judge.evaluate(feed, work.validation)
+                try:
+                    answer = work.judge.evaluate(feed, work.validation)
+                except DataError:
+                    # The steps are made; a run can go on when the rows can be read again.
+                    work.keeping.save()
+                    raise
 
 
 def training(work: Training) -> Generator[Wanted, Any, Trained]:

@@ -15,7 +15,14 @@ from safetensors import SafetensorError
 
 from paribus import registry, status, weights
 from paribus.cachefolder import cache_folder
-from paribus.errors import NonFiniteLoss, OutOfMemory, ParibusError, RunFolderError, SpecError
+from paribus.errors import (
+    DataError,
+    NonFiniteLoss,
+    OutOfMemory,
+    ParibusError,
+    RunFolderError,
+    SpecError,
+)
 from paribus.feeding import Feed
 from paribus.keeping import Stopped
 from paribus.machine import Machine
@@ -264,6 +271,8 @@ def _run(
         raise
     except BaseException as error:
         tell(status.failure(error))
+        if keeper is not None and isinstance(error, DataError):
+            keeper.rescue()
         good = None if keeper is None else keeper.good
         if isinstance(error, NonFiniteLoss) and good is not None:
             raise _Diverged(folder.path, good, error) from None
