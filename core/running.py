@@ -148,7 +148,7 @@ def run(
     except BaseException as error:
         tell(status.failure(error))
         if keeper is not None and keeper.store.numbers:
-            error.add_note(f"go on with: {command(folder.path)}")
+            error.add_note(f"go on with: {command(folder.path, native=spec.native is not None)}")
         raise
     finally:
         folder.close()

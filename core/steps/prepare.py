@@ -16,6 +16,7 @@ from paribus.batches import Schedule
 from paribus.errors import SpecError
 from paribus.feeding import require_rows
 from paribus.measures import validate
+from paribus.places import is_file
 from paribus.plan import Integers
 from paribus.runfolder import TOKENIZER
 from paribus.spec import variant
@@ -90,7 +91,7 @@ def _require_its_tokenizer(weights: str, view: View) -> None:
     """
     own = Path(weights) / TOKENIZER
     section = view.section
-    if section.source in TEXTS and section.tokenizer.path is None and own.is_file():
+    if section.source in TEXTS and section.tokenizer.path is None and is_file(own):
         raise SpecError(
             f"weights = {weights!r} know the tokens of {own}, but a tokenizer would be trained on "
             f"the data; set data.tokenizer.path = {weights!r}, or name it as the checkpoint"

@@ -35,6 +35,8 @@ class Memory:
         """
         path = self._path(key)
         try:
+            if path.exists() and not path.is_file():
+                raise ValueError("it is no plain file")
             if path.stat().st_size > LARGEST:
                 raise ValueError(f"it has more than {LARGEST} bytes")
             choice = Choice.model_validate_json(path.read_text("utf-8"))

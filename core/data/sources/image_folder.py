@@ -35,6 +35,7 @@ from paribus.data.resize import RESAMPLING
 from paribus.data.source import Source, require_objective
 from paribus.data.streamed import Stamp, Streamed
 from paribus.errors import DataError, SpecError
+from paribus.places import is_folder
 
 if TYPE_CHECKING:
     from paribus.spec.data import Data, Image
@@ -71,7 +72,7 @@ def find(section: Data, objective: Objective) -> Source:
     if section.path is None:
         raise SpecError("data.source = 'image_folder' needs data.path, a folder of class folders")
     root = Path(section.path).expanduser()
-    if not root.is_dir():
+    if not is_folder(root):
         raise DataError(f"data.path = {str(root)!r}: there is no such folder")
     top = _folders(root, root)
     if not top:
