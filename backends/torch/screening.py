@@ -20,10 +20,11 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-LARGEST_PICKLE = 64 * 2**20
+# A model of ten thousand tensors has 3 MB, and as much again for each state of its optimizer.
+LARGEST_PICKLE = 16 * 2**20
 LONGEST_LINE = 4096
 MOST_MEMBERS = 100_000
 ZIP = b"PK\x03\x04"
@@ -95,7 +96,7 @@ class _Reader:
     """A stream whose pickles have bounds: on a line, and on the whole."""
 
     stream: IO[bytes]
-    left: int = LARGEST_PICKLE
+    left: int = field(default_factory=lambda: LARGEST_PICKLE)
 
     def read(self, size: int) -> bytes:
         return self._counted(self.stream.read(min(size, self.left + 1)))
@@ -114,7 +115,7 @@ class _Reader:
 class _Inert(pickle._Unpickler):
     """Reads a pickle and makes nothing of it."""
 
-    dispatch: dict[int, Callable[[Any], None]] = dict(pickle._Unpickler.dispatch)  # noqa: RUF012
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
 
     def __init__(self, reader: _Reader, claims: list[Claim]) -> None:
         super().__init__(reader)
@@ -217,6 +218,8 @@ def screen(path: Path) -> None:
         stream.seek(0)
         if start == ZIP:
             _zip(stream, path.stat().st_size)
+        elif start[:1] != pickle.PROTO:
+            raise Unfit("it is neither an archive nor a pickle")
         else:
             _older(stream, path.stat().st_size)
 

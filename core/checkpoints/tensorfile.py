@@ -107,7 +107,7 @@ class TensorFile:
         shape, offsets = (self._counts(fields, key) for key in ("shape", "data_offsets"))
         # Without its empty axes, too: NumPy has no array of (0, 2⁴⁸, 2⁴⁸).
         if prod(max(1, axis) for axis in shape) > LARGEST_COUNT:
-            raise self._damaged(f"{name} would have the shape {list(shape)}")
+            raise self._damaged(f"{name} of {dtype} {list(shape)} is larger than any file")
         size = prod(shape) * np.dtype(DTYPES[dtype]).itemsize
         if len(offsets) != 2 or offsets[1] - offsets[0] != size:
             raise self._damaged(f"{name} of {dtype} {shape} does not take {offsets}")
