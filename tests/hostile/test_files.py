@@ -246,11 +246,12 @@ def test_patterns_of_published_tokenizers_are_allowed() -> None:
 
 SPECS = {
     ".yaml": ["!!python/object/apply:os.system ['touch ran']", "a: &a [1]\nb: [*a, *a]",
-              "a: !!binary aGk=", "? [a]\n: b", "a: " + "[" * 5000, "x: " + "9" * 5000, "a: .nan",
+              "a: !!binary aGk=", "? [a]\n: b", "a: " + "[" * 5000, "x: " + "9" * 5000, "a: .nan", "- 1\n" * 70_000,
               "<<: {a: 1}", "a: 1\na: 2", "%TAG ! tag:x\n---\n!y z"],
     ".json": ['{"a": ' + "[" * 100_000, '{"seed": 1e999}', '{"seed": ' + "9" * 5000 + "}",
               '{"a": NaN}', '{"a": 1, "a": 2}', '{"a": "\\ud800"}'],
-    ".toml": ["a = " + "[" * 100_000, "a." * 20_000 + "a = 1", "seed = " + "9" * 5000, "a = nan",
+    ".toml": ["a = " + "[" * 100_000, "a." * 400_000 + "a = 1",
+              '"a".' * 200_000 + "a = 1", "[" + "a . " * 200_000 + "a]", "seed = " + "9" * 5000, "a = nan",
               "seed = 1e999", "a = 1\na = 2", "name = '../../outside'", "name = 'a\\u0000b'"],
 }  # fmt: skip
 
@@ -277,6 +278,13 @@ def test_ten_thousand_wrong_keys_take_no_time(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="20000 problems"):
         load(path)
     assert time.process_time() - begun < 60
+
+
+def test_a_text_may_have_many_dots(tmp_path: Path) -> None:
+    """It is keys of many parts that take long, and not what stands in quotation marks."""
+    path = tmp_path / "spec.toml"
+    path.write_text('[data]\npath = "' + "x." * 200 + '"\n')
+    assert load(path).data.path == "x." * 200
 
 
 def test_names_of_any_length_are_no_files(tmp_path: Path) -> None:
