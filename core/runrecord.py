@@ -7,12 +7,13 @@ picture becomes, how many axes an array has, which words choose among what is kn
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from paribus.architectures import Objective
+from paribus.architectures import ARCHITECTURES, Objective
 from paribus.belongings import Interpolation
 from paribus.data.resize import MAXIMUM_PIXELS, Fit
 from paribus.errors import RunFolderError
@@ -88,7 +89,30 @@ def model(values: Any, file: Path) -> dict[str, Any]:
         raise RunFolderError(
             f"{file}: model.stored_shape = {size}: pictures of more than {MAXIMUM_PIXELS} pixels"
         )
-    return found.model_dump(exclude_unset=True)
+    section = ARCHITECTURES.get(found.architecture)
+    if section is not None and section.reads != "tokens":
+        _require_fitting(found, file)
+    told = found.model_dump(exclude_unset=True)
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def _require_fitting(found: Model, file: Path) -> None:
+    """Require that examples, as they are preprocessed, are inputs of the network."""
+    size, scale, shift = found.stored_shape, found.preprocess.scale, found.preprocess.shift
+    if len(scale) != len(shift) or len(scale) not in (1, size[-1]):
+        raise RunFolderError(
+            f"{file}: model.preprocess has {len(scale)} scales and {len(shift)} shifts; expected "
+            f"as many, one or {size[-1]}"
+        )
+    crop = found.preprocess.crop
+    made = [*crop, size[-1]] if crop is not None and len(size) == 3 else size
+    if prod(made) != prod(found.input_shape) or any(
+        cut > side for cut, side in zip(made, size, strict=True)
+    ):
+        raise RunFolderError(
+            f"{file}: model makes inputs {made} of examples {size}, and its input_shape is "
+            f"{found.input_shape}"
+        )
 
 
 def _read(kind: type[Part], values: Any, file: Path, prefix: str) -> Part:

@@ -120,6 +120,8 @@ def mapped(path: Path, told: Mapping[str, Any]) -> Kept:
     if dtype not in _DTYPES or not whole or not 1 <= len(shape) <= MOST_AXES:
         raise ValueError(f"dtype {dtype!r} and shape {shape}")
     size = prod(shape) * np.dtype(dtype).itemsize
+    if (path / NUMBERS).exists() and not (path / NUMBERS).is_file():
+        raise ValueError(f"{NUMBERS} is no plain file")
     with (path / NUMBERS).open("rb") as file:
         found = os.fstat(file.fileno()).st_size
         if found != size:

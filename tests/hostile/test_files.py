@@ -246,13 +246,14 @@ def test_patterns_of_published_tokenizers_are_allowed() -> None:
 
 SPECS = {
     ".yaml": ["!!python/object/apply:os.system ['touch ran']", "a: &a [1]\nb: [*a, *a]",
-              "a: !!binary aGk=", "? [a]\n: b", "a: " + "[" * 5000, "x: " + "9" * 5000, "a: .nan", "- 1\n" * 70_000,
-              "<<: {a: 1}", "a: 1\na: 2", "%TAG ! tag:x\n---\n!y z"],
+              "a: !!binary aGk=", "? [a]\n: b", "a: " + "[" * 5000, "x: " + "9" * 5000, "a: .nan",
+              "- 1\n" * 70_000, "<<: {a: 1}", "a: 1\na: 2", "%TAG ! tag:x\n---\n!y z"],
     ".json": ['{"a": ' + "[" * 100_000, '{"seed": 1e999}', '{"seed": ' + "9" * 5000 + "}",
               '{"a": NaN}', '{"a": 1, "a": 2}', '{"a": "\\ud800"}'],
     ".toml": ["a = " + "[" * 100_000, "a." * 400_000 + "a = 1",
-              '"a".' * 200_000 + "a = 1", "[" + "a . " * 200_000 + "a]", "seed = " + "9" * 5000, "a = nan",
-              "seed = 1e999", "a = 1\na = 2", "name = '../../outside'", "name = 'a\\u0000b'"],
+              '"a".' * 200_000 + "a = 1", "[" + "a . " * 200_000 + "a]",
+              "seed = " + "9" * 5000, "a = nan", "seed = 1e999", "a = 1\na = 2",
+              "name = '../../outside'", "name = 'a\\u0000b'"],
 }  # fmt: skip
 
 

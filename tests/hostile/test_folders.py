@@ -164,6 +164,9 @@ DAMAGED: dict[str, Callable[[dict[str, Any]], object]] = {
     "pictures of terabytes": lambda r: r["model"].update(stored_shape=[10**6, 10**6, 3]),
     "a value range of nothing": lambda r: r["model"].update(value_range=0.0),
     "names": lambda r: r["model"].update(class_names=[1, 2]),
+    "more scales than channels": lambda r: r["model"]["preprocess"].update(scale=[0.1] * 5),
+    "a crop beyond the picture": lambda r: r["model"]["preprocess"].update(crop=[50, 50]),
+    "inputs of another size": lambda r: r["model"].update(stored_shape=[9, 9, 1]),
     "a crop": lambda r: r["model"]["preprocess"].update(crop=[1]),
 }
 
