@@ -246,7 +246,7 @@ def vocabulary_size(numbers: Mapping[str, Any], origin: str) -> int:
             f"{origin}: has {len(numbers)} tokens with numbers up to {highest}; allowed: up to "
             f"{MAXIMUM_VOCABULARY - 1}, with few gaps"
         )
-    return highest + 1
+    return int(highest) + 1
 
 
 def _first(numbers: Mapping[str, int], tokens: tuple[str, ...]) -> int | None:

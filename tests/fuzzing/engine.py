@@ -30,8 +30,9 @@ from fuzzing.mutations import mutated
 from fuzzing.targets import TARGETS, Files, taken
 from fuzzing.watching import GROWTH_MIB, Watch, bound, peak_mib
 
-# Of one input; the valid ones take milliseconds.
-SECONDS = 10
+# Of one input, computing and waiting; the valid ones take milliseconds, and machines may be busy.
+SECONDS, WAITED = 10, 120
+LATE = (signal.SIGPROF, signal.SIGALRM)
 SCRATCH, NOTES, FINDINGS = "scratch", "notes.json", "findings"
 MOST_FINDINGS = 40
 # Calls of a function after which it is not followed line by line each time.
@@ -154,7 +155,8 @@ class Trial:
             self.note()
         self.tried.inputs += 1
         what: str | None = None
-        signal.alarm(SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        signal.alarm(WAITED)
         self.watch.seen.clear()
         self.watch.listening = True
         try:
@@ -169,6 +171,7 @@ class Trial:
             self.watch.listening = False
             what = _signature(error)
         self.watch.listening = False
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
         grown = peak_mib() - self._peak
         if grown > GROWTH_MIB:
@@ -241,7 +244,7 @@ def explore(name: str, place: Path, seconds: float, seed: int = 0) -> Tried:
             shutil.rmtree(kept, ignore_errors=True)
             shutil.copytree(place / name / SCRATCH, kept)
             # The inputs since its last note are not counted.
-            late = done.returncode == -signal.SIGALRM
+            late = -done.returncode in LATE
             what = "took too long" if late else f"ended {done.returncode}"
             total.findings[f"{what} (seed {seed})"] = f"{kept}\n{done.stderr[:1500]}"
         seed += 1_000_003
@@ -258,7 +261,8 @@ def work(names: list[str], place: Path, seed: int, seconds: float, count: int | 
     trials = [Trial(name, place / name, lines) for name in names]
     bound()
     # Writes down where the child is, in C as well, and lets the signal end it.
-    faulthandler.register(signal.SIGALRM, chain=True)
+    for late in LATE:
+        faulthandler.register(late, chain=True)
     for trial in trials:
         trial.run(seed, seconds, count)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import struct
 import time
 import tracemalloc
@@ -13,6 +14,7 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fuzzing.inputs import TOKENIZER
 
@@ -63,6 +65,22 @@ def test_a_header_of_numpys_is_read_as_data(
     with Archive(npz(tmp_path / "x.npz", content)) as opened, pytest.raises(DataError, match=words):
         opened.read("x")
     assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
+
+
+def test_names_of_classes_are_texts(tmp_path: Path) -> None:
+    x, y = np.ones((4, 3)), np.array([0, 1, 0, 1])
+    for code in (0xD800, 0x110000):
+        names = np.array([code, 97], "<u4").view("<U1")
+        np.savez(tmp_path / "x.npz", x=x, y=y, class_names=names)
+        with pytest.raises(DataError, match="no Unicode text"):
+            read({"source": "npz", "path": str(tmp_path / "x.npz")})
+    (tmp_path / "photos" / os.fsdecode(b"caf\xe9")).mkdir(parents=True)
+    with pytest.raises(DataError, match="has to be UTF-8 text"):
+        read({"source": "image_folder", "path": str(tmp_path / "photos")})
+
+
+def read(section: dict[str, Any]) -> None:
+    data.load(Data.model_validate(section), 0)
 
 
 def test_names_in_an_archive_are_no_paths(tmp_path: Path) -> None:
@@ -284,16 +302,15 @@ def test_ten_thousand_wrong_keys_take_no_time(tmp_path: Path) -> None:
 def test_a_text_may_have_many_dots(tmp_path: Path) -> None:
     """It is keys of many parts that take long, and not what stands in quotation marks."""
     path = tmp_path / "spec.toml"
-    path.write_text('[data]\npath = "' + "x." * 200 + '"\n')
+    path.write_text('[data]\nsource = "npz"\npath = "' + "x." * 200 + '"\n')
     assert load(path).data.path == "x." * 200
 
 
 def test_names_of_any_length_are_no_files(tmp_path: Path) -> None:
     long = "a" * 5000
     for source in ("npz", "csv", "image_folder", "fashion_mnist", "text", "datasets"):
-        section = Data.model_validate({"source": source, "path": long})
         with pytest.raises(DataError):
-            data.load(section, 0)
+            read({"source": source, "path": long})
     for call in (weights.load, tokenizer_files.read):
         with pytest.raises(ParibusError):
             call(Path(long))

@@ -71,9 +71,9 @@ def parse(file: Readable, shape: tuple[int | None, ...], name: str) -> npt.NDArr
             f"{name}: holds an array of {'×'.join(map(str, sizes))}, expected {allowed}"
         )
     length = prod(sizes)
-    allowed = min(MAXIMUM_BYTES, available())
-    if length > allowed:
-        raise DataError(f"{name}: its header promises {length} bytes; allowed: up to {allowed}")
+    most = min(MAXIMUM_BYTES, available())
+    if length > most:
+        raise DataError(f"{name}: its header promises {length} bytes; allowed: up to {most}")
     # One byte more than promised shows that a file is too long without reading the rest of it.
     content = file.read(length + 1)
     if len(content) != length:
