@@ -121,7 +121,7 @@ class TensorFile:
             or not all(type(n) is int and 0 <= n <= LARGEST_COUNT for n in value)
         ):
             raise fields.wrong(
-                key, f"a list of at most {MOST_AXES} whole numbers of 0 to {LARGEST_COUNT:,}"
+                key, f"a list of up to {MOST_AXES} whole numbers of at least 0, below 2⁴⁸"
             )
         return tuple(value)
 

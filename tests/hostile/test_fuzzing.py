@@ -7,7 +7,7 @@ from pathlib import Path
 from fuzzing.engine import child, told
 from fuzzing.targets import TARGETS
 
-COUNT, SECONDS = 60, 60
+COUNT, SECONDS = 30, 60
 
 
 def test_no_reader_fails_hangs_grows_or_writes_elsewhere(tmp_path: Path) -> None:
