@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from paribus.adapter import Backend
 from paribus.cachefolder import cache_folder
 from paribus.errors import ParibusError, RunFolderError
+from paribus.places import shown
 from paribus.runfolder import RunFolder
 from paribus.runstate.legs import described, versions
 from paribus.spec.sections import Spec
@@ -67,7 +68,7 @@ def failure(error: BaseException) -> dict[str, Any]:
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return {"status": "interrupted"}
     kind = type(error).__name__
-    return {"status": "failed", "error": {"kind": kind, "message": str(error)}}
+    return {"status": "failed", "error": {"kind": kind, "message": shown(str(error))}}
 
 
 def tell(folder: RunFolder, result: dict[str, Any]) -> None:

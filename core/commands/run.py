@@ -38,8 +38,10 @@ def run(
 ) -> None:
     """Run an experiment, or go on with a run of it."""
     from paribus import progress
+    from paribus.errors import RunFolderError
     from paribus.native.consent import require_consent
     from paribus.report.plain import plain
+    from paribus.runfolder import RESULT
     from paribus.running import run as run_spec
     from paribus.runstate.opening import command, is_complete
     from paribus.spec import load
@@ -73,4 +75,12 @@ def run(
         return
     from paribus.report.console import show_run
 
-    show_run(result)
+    try:
+        show_run(result)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        if not done:
+            raise
+        # What has just been run is as it was written; what was complete before may be anything.
+        raise RunFolderError(
+            f"{result.folder / RESULT} is not as a run writes it: {type(error).__name__}: {error}"
+        ) from error

@@ -20,7 +20,7 @@ from paribus.native.consent import require_consent
 from paribus.result import Result
 from paribus.runfolder import OURS, RunFolder, read_metrics, read_result
 from paribus.runstate.records import Mark
-from paribus.spec import load
+from paribus.spec import absolute, dumps, load
 
 MODEL = {
     "architecture": "mlp", "parameters": {"hidden": [3]}, "input_shape": [1, 8, 8], "classes": 2,
@@ -182,6 +182,17 @@ def test_a_damaged_result_is_refused_by_its_key(
     (tmp_path / "x.png").write_bytes(b"")
     done = worker("predict", folder, tmp_path / "x.png", cwd=tmp_path)
     refused(done, 1, "result.json")
+
+
+def test_a_complete_run_that_says_nonsense_is_refused(tmp_path: Path, worker: Worker) -> None:
+    tree = small()
+    (tmp_path / "spec.json").write_text(json.dumps(tree))
+    folder = packed(tmp_path / "run", name="small", seconds="long", steps=[["finetune", {}]])
+    (folder / "spec.toml").write_text(dumps(absolute(load(tree))))
+    done = worker("run", "spec.json", "--resume", folder, cwd=tmp_path)
+    assert done.code == 1
+    assert "result.json is not as a run writes it" in done.said
+    assert "internal error" not in done.said
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"a": NaN}', '{"a": 1, "a": 2}', "[]", "\xff"])
