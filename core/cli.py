@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 TERMINATED = 143
+LONGEST_MESSAGE = 16_384
 
 
 class Terminated(SystemExit):
@@ -217,7 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = int(app(args=arguments, standalone_mode=False) or 0)
     except ParibusError as error:
-        typer.echo(plain(f"paribus: {error}"), err=True)
+        typer.echo(plain(f"paribus: {_bounded(str(error))}"), err=True)
         return error.exit_code
     except Terminated:
         typer.echo("paribus: terminated", err=True)
@@ -238,6 +239,12 @@ def main(arguments: list[str] | None = None) -> int:
     if code == INTERRUPTED:
         typer.echo("paribus: interrupted", err=True)
     return code
+
+
+def _bounded(message: str) -> str:
+    """Return a message that a person can read: what a file says in it may have megabytes."""
+    left = len(message) - LONGEST_MESSAGE
+    return message if left <= 0 else f"{message[:LONGEST_MESSAGE]}… and {left:,} characters more"
 
 
 def _terminate(number: int, frame: Any) -> None:

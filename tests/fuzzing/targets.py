@@ -68,27 +68,35 @@ def _h5(folder: Path) -> None:
     read(folder / "vgg.h5")
 
 
+def _each(*looks: Callable[[], object]) -> None:
+    """Look at everything, whatever is refused; raise the last refusal."""
+    from paribus.errors import ParibusError
+
+    refusal: ParibusError | None = None
+    for look in looks:
+        try:
+            look()
+        except ParibusError as error:
+            refusal = error
+    if refusal is not None:
+        raise refusal
+
+
 def _published(folder: Path) -> None:
     from paribus import weights
-    from paribus.errors import ParibusError
     from paribus.pretrained import describe
 
-    for read in (describe, weights.load):
-        try:
-            read(folder)
-        except ParibusError:
-            continue
+    _each(lambda: describe(folder), lambda: weights.load(folder))
 
 
 def _run(folder: Path) -> None:
-    from paribus.errors import ParibusError
     from paribus.pretrained import describe
     from paribus.result import Result
     from paribus.runstate.opening import is_complete
     from paribus.status import tuning
 
     result = Result(folder)
-    for look in (
+    _each(
         lambda: result.history,
         lambda: result.test,
         lambda: (result.model.network, result.model.preprocess, result.model.names),
@@ -97,32 +105,33 @@ def _run(folder: Path) -> None:
         lambda: tuning(result.metrics),
         lambda: is_complete(folder),
         lambda: describe(folder),
-    ):
-        try:
-            look()
-        except ParibusError:
-            continue
+    )
 
 
 def _resumed(folder: Path) -> None:
+    from paribus.errors import RunFolderError
     from paribus.runstate.store import Damaged, Store
 
-    store = Store(folder)
-    for number in store.numbers * 2:
-        try:
-            # As it is, and as somebody would make it who knows how manifests are made.
-            if number == store.numbers[0]:
+    store, refusal = Store(folder), None
+    for turn in range(2):
+        for number in store.numbers:
+            if turn:
+                # As somebody would make it who knows how manifests are made.
                 inputs.sealed(store.path / f"{number:06}")
-            found = store.read(number)
-        except Damaged:
-            continue
-        for ended in found.state.finished:
-            if ended.outcome is not None:
-                ended.outcome.trained({})
-            if ended.model is not None:
-                store.model(ended.model)
-        if found.state.training is not None:
-            found.state.training.place.position({})
+            try:
+                found = store.read(number)
+            except Damaged as error:
+                refusal = error
+                continue
+            for ended in found.state.finished:
+                if ended.outcome is not None:
+                    ended.outcome.trained({})
+                if ended.model is not None:
+                    store.model(ended.model)
+            if found.state.training is not None:
+                found.state.training.place.position({})
+    if refusal is not None:
+        raise RunFolderError(str(refusal))
 
 
 def _features(folder: Path) -> None:

@@ -54,6 +54,13 @@ def test_keys_of_a_spec_are_shown_and_not_obeyed(tmp_path: Path, worker: Worker)
     assert not UNSEEN & set(done.err)
 
 
+def test_a_key_of_a_megabyte_is_cut_short(tmp_path: Path, worker: Worker) -> None:
+    (tmp_path / "spec.json").write_text(json.dumps({"k" * 1_000_000: 1}))
+    done = worker("check", "spec.json", cwd=tmp_path)
+    refused(done, 2, "characters more")
+    assert len(done.err) < 20_000
+
+
 def test_a_name_that_is_no_text_can_be_talked_about(tmp_path: Path) -> None:
     """A file's name is bytes; those that are no UTF-8 are in no message as they are."""
     name = os.fsdecode(b"caf\xe9.toml")
