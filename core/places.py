@@ -26,6 +26,11 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def is_odd(path: Path) -> bool:
+    """Return whether something is there that is no file of its own: a link, a pipe, a folder."""
+    return path.is_symlink() or (path.exists() and not path.is_file())
+
+
 def is_text(name: str) -> bool:
     """Return whether a name can be written down as UTF-8."""
     try:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paribus import durable
+from paribus.places import is_odd
 
 Array = npt.NDArray[Any]
 
@@ -96,7 +97,7 @@ def described(path: Path) -> dict[str, Any]:
     Raises:
         OSError, ValueError: it cannot be read, or is no JSON object.
     """
-    if (path / ENTRY).exists() and not (path / ENTRY).is_file():
+    if is_odd(path / ENTRY):
         raise ValueError(f"{ENTRY} is no plain file")
     with (path / ENTRY).open("rb") as file:
         text = file.read(LARGEST + 1)
@@ -120,7 +121,7 @@ def mapped(path: Path, told: Mapping[str, Any]) -> Kept:
     if dtype not in _DTYPES or not whole or not 1 <= len(shape) <= MOST_AXES:
         raise ValueError(f"dtype {dtype!r} and shape {shape}")
     size = prod(shape) * np.dtype(dtype).itemsize
-    if (path / NUMBERS).exists() and not (path / NUMBERS).is_file():
+    if is_odd(path / NUMBERS):
         raise ValueError(f"{NUMBERS} is no plain file")
     with (path / NUMBERS).open("rb") as file:
         found = os.fstat(file.fileno()).st_size

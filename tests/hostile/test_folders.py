@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from command import Worker, refused
 from experiments import small
+from fuzzing import inputs
 
 from paribus import weights
 from paribus.errors import RunFolderError, WeightsError
@@ -21,6 +22,7 @@ from paribus.result import Result
 from paribus.runfolder import OURS, RunFolder, read_metrics, read_result
 from paribus.runstate.records import Mark
 from paribus.spec import absolute, dumps, load
+from paribus.tuning.memory import Memory
 
 MODEL = {
     "architecture": "mlp", "parameters": {"hidden": [3]}, "input_shape": [1, 8, 8], "classes": 2,
@@ -207,6 +209,34 @@ def test_what_is_no_result_is_refused(content: str, tmp_path: Path) -> None:
 
 
 ENTRY = "e" * 64
+
+
+@pytest.mark.parametrize("name", ["entry.json", "features.bin"])
+def test_a_cache_is_not_read_through_links_and_pipes(name: str, tmp_path: Path) -> None:
+    inputs.features(tmp_path)
+    folder = tmp_path / "one" / ENTRY
+    store = Store(tmp_path / "one", 1 << 20)
+    assert store.find(ENTRY) is not None
+    (folder / name).rename(tmp_path / "outside")
+    (folder / name).symlink_to(tmp_path / "outside")
+    assert store.find(ENTRY) is None
+    assert (tmp_path / "outside").exists()
+    inputs.features(tmp_path)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)  # Opened, it would be waited for.
+    assert store.find(ENTRY) is None
+
+
+def test_a_choice_is_not_read_through_links_and_pipes(tmp_path: Path) -> None:
+    inputs.choices(tmp_path)
+    memory, file = Memory(tmp_path / "one"), tmp_path / "one" / "tuning" / "key.json"
+    assert memory.recall("key", inputs.SUBJECT, inputs.AXES)[0] is not None
+    file.rename(tmp_path / "outside")
+    file.symlink_to(tmp_path / "outside")
+    assert "no plain file" in memory.recall("key", inputs.SUBJECT, inputs.AXES)[1]
+    file.unlink()
+    os.mkfifo(file)
+    assert "no plain file" in memory.recall("key", inputs.SUBJECT, inputs.AXES)[1]
 
 
 @pytest.mark.parametrize(
