@@ -19,7 +19,7 @@ from paribus.checkpoints import hub
 from paribus.closing import Closing
 from paribus.data import pictures, tokenizer_files
 from paribus.errors import SpecError, WeightsError, nearest
-from paribus.places import is_folder
+from paribus.filenames import is_folder
 from paribus.plan import Preprocess, evaluation_plan
 from paribus.predicting import Prediction, predict
 from paribus.pretrained import Pretrained, describe

@@ -23,7 +23,7 @@ from paribus.checkpoints.processing import image_processing
 from paribus.checkpoints.sentences import pooling
 from paribus.data.resize import Fit
 from paribus.errors import SpecError, WeightsError, nearest
-from paribus.places import is_file, is_folder
+from paribus.filenames import is_file, is_folder
 from paribus.runfolder import RESULT
 
 TOKENIZER = "tokenizer.json"

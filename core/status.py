@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from paribus.adapter import Backend
 from paribus.cachefolder import cache_folder
 from paribus.errors import ParibusError, RunFolderError
-from paribus.places import shown
+from paribus.filenames import shown
 from paribus.runfolder import RunFolder
 from paribus.runstate.legs import described, versions
 from paribus.spec.sections import Spec

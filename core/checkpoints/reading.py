@@ -15,7 +15,7 @@ from paribus.checkpoints.hub import located
 from paribus.checkpoints.names import KINDS
 from paribus.checkpoints.tensorfile import Shards, TensorFile
 from paribus.errors import WeightsError, nearest
-from paribus.places import is_file, is_folder
+from paribus.filenames import is_file, is_folder
 
 Array = npt.NDArray[Any]
 

@@ -64,7 +64,7 @@ def predict(
             found = checkpoint.ask(inputs, top=top, labels=names)
     else:
         from paribus.errors import RunFolderError
-        from paribus.places import is_folder
+        from paribus.filenames import is_folder
         from paribus.result import Result
 
         if resize is not None:

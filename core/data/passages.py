@@ -19,7 +19,7 @@ from paribus.data.tables.parts import READERS
 from paribus.data.tables.table import read
 from paribus.data.tokenizer import Numbers, Texts, Tokenizer
 from paribus.errors import DataError
-from paribus.places import is_file, is_folder
+from paribus.filenames import is_file, is_folder
 
 PLAIN = ".txt"
 TABLES = {f".{name}": name for name in ("csv", "jsonl", "parquet")}

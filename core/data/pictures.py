@@ -20,7 +20,7 @@ from paribus.data.decode import SUFFIXES, WHITE, Colour, decode, probe
 from paribus.data.parallel import parallel
 from paribus.data.resize import RESAMPLING, Fit, corner, shorter_side
 from paribus.errors import DataError
-from paribus.places import is_file, is_folder
+from paribus.filenames import is_file, is_folder
 
 Pixels = npt.NDArray[np.uint8]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]

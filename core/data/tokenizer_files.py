@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from paribus.data.contained import require_contained
 from paribus.data.tokenizer import USUAL, Tokenizer, explained, vocabulary_size
 from paribus.errors import DataError
-from paribus.places import is_file, is_folder
+from paribus.filenames import is_file, is_folder
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Rust

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paribus import durable
-from paribus.places import is_odd
+from paribus.filenames import is_odd
 
 Array = npt.NDArray[Any]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from paribus.errors import SpecError
-from paribus.places import is_file
+from paribus.filenames import is_file
 from paribus.runfolder import RESULT, SPEC
 from paribus.spec.sections import Spec
 

@@ -15,8 +15,8 @@ from paribus.adapter import Array
 from paribus.batches import Schedule
 from paribus.errors import SpecError
 from paribus.feeding import require_rows
+from paribus.filenames import is_file
 from paribus.measures import validate
-from paribus.places import is_file
 from paribus.plan import Integers
 from paribus.runfolder import TOKENIZER
 from paribus.spec import variant

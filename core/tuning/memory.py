@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from paribus.places import is_odd
+from paribus.filenames import is_odd
 from paribus.tuning.choice import Choice
 from paribus.tuning.trying import Axes
 

@@ -19,7 +19,7 @@ from paribus.data.memory import available
 from paribus.data.stored import Stored
 from paribus.data.streamed import Stamp
 from paribus.errors import DataError
-from paribus.places import is_file
+from paribus.filenames import is_file
 
 # A small compressed file can hold petabytes of zeros; nothing that fits this machine is refused.
 MAXIMUM_BYTES = 1 << 36

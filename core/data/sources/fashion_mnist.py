@@ -15,7 +15,7 @@ from paribus.architectures import Objective
 from paribus.data.source import Source, reader, require_objective
 from paribus.data.sources import idx
 from paribus.errors import DataError
-from paribus.places import is_file, is_folder
+from paribus.filenames import is_file, is_folder
 
 if TYPE_CHECKING:
     from paribus.spec.data import Data

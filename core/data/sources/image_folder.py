@@ -35,7 +35,7 @@ from paribus.data.resize import RESAMPLING
 from paribus.data.source import Source, require_objective
 from paribus.data.streamed import Stamp, Streamed
 from paribus.errors import DataError, SpecError
-from paribus.places import is_folder, is_text, shown
+from paribus.filenames import is_folder, is_text, shown
 
 if TYPE_CHECKING:
     from paribus.spec.data import Data, Image

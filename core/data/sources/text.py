@@ -17,7 +17,7 @@ from paribus.data.documents import Files
 from paribus.data.source import Source
 from paribus.data.tables import parts
 from paribus.errors import DataError
-from paribus.places import is_file
+from paribus.filenames import is_file
 
 if TYPE_CHECKING:
     from paribus.spec.data import Data

@@ -18,7 +18,7 @@ from paribus.data.tables.lines import JSONLines
 from paribus.data.tables.saved import Saved, member
 from paribus.data.tables.table import Reader
 from paribus.errors import DataError, SpecError
-from paribus.places import is_file, is_folder
+from paribus.filenames import is_file, is_folder
 
 TRAIN, VALIDATION, TEST = "train", ("validation", "val"), "test"
 

@@ -18,7 +18,7 @@ from paribus.data.contained import require_contained
 from paribus.data.tables.features import MAXIMUM_BYTES, features_of, parsed
 from paribus.data.tables.table import Reader, explained
 from paribus.errors import DataError
-from paribus.places import is_file
+from paribus.filenames import is_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
