@@ -33,6 +33,7 @@ PREFIX = struct.Struct("<4sI")
 MARK = "$array"
 # Headers hold names, shapes and scalars; a larger one is a defect, not data.
 LARGEST_HEADER = 256 * 2**20
+LARGEST_ARRAY = 2**48
 DTYPES = frozenset(
     np.dtype(code).str
     for code in ("?", "u1", "i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8")
@@ -83,9 +84,16 @@ def receive(stream: IO[bytes]) -> Any:
             f"the channel to a backend's process is broken: expected a frame, received {magic!r}; "
             "something wrote to its standard output past the claim"
         )
-    header = json.loads(_exactly(stream, size))
-    arrays = [_array(stream, dtype, tuple(shape)) for dtype, shape in header["arrays"]]
-    return _restore(header["value"], arrays)
+    content = _exactly(stream, size)
+    try:
+        header = json.loads(content)
+        arrays = [_array(stream, dtype, tuple(shape)) for dtype, shape in header["arrays"]]
+        return _restore(header["value"], arrays)
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError, MemoryError) as error:
+        raise BackendError(
+            f"the channel to a backend's process is broken: a frame's header is none "
+            f"({type(error).__name__})"
+        ) from error
 
 
 def claim() -> tuple[IO[bytes], IO[bytes]]:
@@ -131,8 +139,9 @@ def _restore(value: Any, arrays: list[Array]) -> Any:
 
 
 def _array(stream: IO[bytes], dtype: str, shape: tuple[int, ...]) -> Array:
-    if dtype not in DTYPES or any(size < 0 for size in shape):
-        raise BackendError(f"a backend's process sent an array of {dtype} {shape}; refused")
+    whole = all(type(size) is int and size >= 0 for size in shape)
+    if dtype not in DTYPES or not whole or prod(shape) > LARGEST_ARRAY:
+        raise BackendError(f"a backend's process sent an array of {dtype!r:.80}; refused")
     flat = np.empty(prod(shape), dtype=dtype)
     view = flat.view(np.uint8).data if flat.size else memoryview(b"")
     filled = 0

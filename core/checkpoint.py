@@ -19,6 +19,7 @@ from paribus.checkpoints import hub
 from paribus.closing import Closing
 from paribus.data import pictures, tokenizer_files
 from paribus.errors import SpecError, WeightsError, nearest
+from paribus.filenames import is_folder
 from paribus.plan import Preprocess, evaluation_plan
 from paribus.predicting import Prediction, predict
 from paribus.pretrained import Pretrained, describe
@@ -65,7 +66,7 @@ class Checkpoint(Closing):
                 needed, a body without a head, or too small a side.
             WeightsError: no such checkpoint, or it is of a kind that paribus does not have.
         """
-        says = Path(path).is_dir() or hub.named(str(path))
+        says = is_folder(Path(path)) or hub.named(str(path))
         if architecture is not None and architecture not in PUBLISHED and not says:
             known = "no published weights" if architecture in ARCHITECTURES else "unknown"
             raise SpecError(

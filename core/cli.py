@@ -26,6 +26,7 @@ from paribus.commands.options import (
     Quiet,
     Set,
     SpecFile,
+    TrustNative,
     print_json,
 )
 from paribus.commands.run import run
@@ -38,6 +39,7 @@ INTERRUPTED = 130
 # How the note begins that says how to go on with a run that an error has ended.
 GO_ON = "go on with: "
 TERMINATED = 143
+LONGEST_MESSAGE = 16_384
 
 
 class Terminated(SystemExit):
@@ -68,22 +70,27 @@ def compare(
     out: Out = None,
     overrides: Set = None,
     overwrite: Overwrite = False,
+    trust_native: TrustNative = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     accept_names: AcceptNames = False,
 ) -> None:
     """Run an experiment on several backends, each in its own process, and compare."""
     from paribus.comparing import compare as compare_spec
+    from paribus.native.consent import require_consent
     from paribus.report.console import show_comparison
+    from paribus.report.plain import plain
 
     names = [name.strip() for name in backends.split(",") if name.strip()]
+    loaded = _load(spec, overrides)
+    require_consent(loaded, spec, given=trust_native)
     comparison = compare_spec(
-        _load(spec, overrides),
+        loaded,
         names,
         device=device,
         out=out,
         overwrite=overwrite,
-        say=lambda message: None if quiet else typer.echo(message, err=True),
+        say=lambda message: None if quiet else typer.echo(plain(message), err=True),
         show_progress=not quiet and sys.stderr.isatty(),
         accept_names=accept_names,
     )
@@ -96,8 +103,10 @@ def compare(
 @app.command()
 def check(spec: SpecFile, overrides: Set = None) -> None:
     """Validate a spec without running it."""
+    from paribus.report.plain import plain
+
     loaded = _load(spec, overrides)
-    typer.echo(f"{spec}: valid; steps: {', '.join(loaded.steps)}")
+    typer.echo(f"{plain(str(spec))}: valid; steps: {', '.join(loaded.steps)}")
 
 
 @app.command()
@@ -205,15 +214,16 @@ def _load(path: Path, overrides: list[str] | None) -> Spec:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code; the console script's entry point."""
     from paribus.errors import ParibusError
+    from paribus.report.plain import plain
 
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = int(app(args=arguments, standalone_mode=False) or 0)
     except ParibusError as error:
-        typer.echo(f"paribus: {error}", err=True)
+        typer.echo(plain(f"paribus: {_bounded(str(error))}"), err=True)
         for note in getattr(error, "__notes__", ()):
             if note.startswith(GO_ON):
-                typer.echo(note, err=True)
+                typer.echo(plain(note), err=True)
         return error.exit_code
     except Terminated:
         typer.echo("paribus: terminated", err=True)
@@ -228,12 +238,18 @@ def main(arguments: list[str] | None = None) -> int:
         usage = getattr(error, "format_message", None)
         if usage is None:
             return _defect(error)
-        typer.echo(f"paribus: {usage()} (paribus --help)", err=True)
+        typer.echo(plain(f"paribus: {usage()} (paribus --help)"), err=True)
         return int(getattr(error, "exit_code", 2))
     # typer turns Ctrl-C into this code, or into an exception, as its version goes.
     if code == INTERRUPTED:
         typer.echo("paribus: interrupted", err=True)
     return code
+
+
+def _bounded(message: str) -> str:
+    """Return a message that a person can read: what a file says in it may have megabytes."""
+    left = len(message) - LONGEST_MESSAGE
+    return message if left <= 0 else f"{message[:LONGEST_MESSAGE]}… and {left:,} characters more"
 
 
 def _terminate(number: int, frame: Any) -> None:
@@ -245,12 +261,15 @@ def _defect(error: Exception) -> int:
     import tempfile
     import traceback
 
+    from paribus.report.plain import plain
+
     with tempfile.NamedTemporaryFile(
-        "w", prefix="paribus-", suffix=".log", delete=False, encoding="utf-8"
-    ) as file:
+        "w", prefix="paribus-", suffix=".log", delete=False, encoding="utf-8",
+        errors="backslashreplace",
+    ) as file:  # fmt: skip
         file.write("".join(traceback.format_exception(error)))
     typer.echo(
-        f"paribus: internal error: {type(error).__name__}: {error}\n"
+        f"paribus: internal error: {plain(f'{type(error).__name__}: {error}')}\n"
         f"This is a defect of paribus; please report it with {file.name}",
         err=True,
     )

@@ -95,13 +95,15 @@ class RunFolderError(RunError):
     """The run folder cannot be created, written or read, or already holds a run."""
 
 
-LISTED = 12
+LISTED, LONGEST = 12, 200
 
 
 def listed(names: Sequence[str]) -> str:
     """Return names for a message: the first ones, and how many more there are."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
+    # A name in a file may have megabytes.
+    shown = [name if len(name) <= LONGEST else f"{name[:LONGEST]}…" for name in names[:LISTED]]
+    return ", ".join(shown) + more
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from paribus.readers import Asked
 Floats = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
 Outputs = Callable[[Array], Floats]
+LARGEST_LABELS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ def read_labels(path: Path) -> tuple[str, ...]:
         DataError: it cannot be read as UTF-8 text.
     """
     try:
+        if path.stat().st_size > LARGEST_LABELS:
+            raise DataError(f"{path}: has more than {LARGEST_LABELS} bytes; class names have not")
         return tuple(line.strip() for line in path.read_text("utf-8-sig").strip().splitlines())
     except (OSError, UnicodeError) as error:
         raise DataError(f"{path}: class names cannot be read from it ({error})") from error

@@ -23,6 +23,7 @@ from paribus.checkpoints.processing import image_processing
 from paribus.checkpoints.sentences import pooling
 from paribus.data.resize import Fit
 from paribus.errors import SpecError, WeightsError, nearest
+from paribus.filenames import is_file, is_folder
 from paribus.runfolder import RESULT
 
 TOKENIZER = "tokenizer.json"
@@ -84,7 +85,7 @@ def describe(path: str | Path, architecture: str | None = None) -> Pretrained:
             f"{nearest(architecture, ARCHITECTURES)}"
         )
     place = located(Path(path))
-    if place.is_dir():
+    if is_folder(place):
         folder = Folder(place)
         if folder.has(reading.RUN):
             found = _run(folder) if folder.has(RESULT) else _named(place, architecture)
@@ -92,7 +93,7 @@ def describe(path: str | Path, architecture: str | None = None) -> Pretrained:
             found = _published(folder)
         else:
             raise reading.nothing(place)
-    elif place.is_file():
+    elif is_file(place):
         found = _named(place, architecture)
     else:
         raise reading.nothing(place)

@@ -6,6 +6,7 @@ import sys
 from typing import Any, Self
 
 from paribus.closing import Closing
+from paribus.report.plain import plain
 
 
 class Progress(Closing):
@@ -32,7 +33,7 @@ class Lines(Progress):
 
     def note(self, message: str) -> None:
         """Print the line."""
-        print(message, file=sys.stderr, flush=True)
+        print(plain(message), file=sys.stderr, flush=True)
 
 
 class Bars(Progress):
@@ -44,7 +45,7 @@ class Bars(Progress):
         from rich.progress import Progress as Rich
 
         self._rich = Rich(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TextColumn("loss {task.fields[loss]:.4f}"),
@@ -56,7 +57,7 @@ class Bars(Progress):
 
     def begin(self, what: str, total: int) -> None:
         """Show a new bar."""
-        self._task = self._rich.add_task(what, total=total, loss=float("nan"))
+        self._task = self._rich.add_task(plain(what), total=total, loss=float("nan"))
 
     def advance(self, steps: int, loss: float) -> None:
         """Move the bar."""
@@ -70,7 +71,7 @@ class Bars(Progress):
 
     def note(self, message: str) -> None:
         """Print above the bar."""
-        self._rich.console.print(message, highlight=False, markup=False)
+        self._rich.console.print(plain(message), highlight=False, markup=False)
 
     def __enter__(self) -> Self:
         self._rich.start()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paribus import architectures, registry, runfolder, status, weights
+from paribus import architectures, registry, runfolder, runrecord, status, weights
 from paribus.adapter import Session, Task
 from paribus.belongings import Belongings, write
 from paribus.closing import Closing
@@ -45,12 +45,13 @@ class Result(Closing):
             backend, device: to open the model on, instead of the run's own; or ``auto``.
 
         Raises:
-            RunFolderError: it is not a run folder.
+            RunFolderError: it is not a run folder, or its ``result.json`` is damaged.
         """
         self.folder = Path(folder)
         self.metrics: dict[str, Any] = runfolder.read_result(self.folder)
-        self._backend = backend or str(self.metrics["backend"])
-        self._device = device or ("auto" if backend else str(self.metrics["device"]))
+        told = runrecord.header(self.metrics, self.folder / runfolder.RESULT)
+        self._backend = backend or told.backend
+        self._device = device or ("auto" if backend else told.device)
         self._session: Session | None = None
         self._stored: StoredModel | None = None
 
@@ -86,7 +87,8 @@ class Result(Closing):
                     f"{self.folder} has no model (status {self.metrics.get('status')!r}); add a "
                     "pretrain or finetune step to the spec"
                 )
-            self._stored = StoredModel(self.folder, model)
+            file = self.folder / runfolder.RESULT
+            self._stored = StoredModel(self.folder, runrecord.model(model, file))
         return self._stored
 
     def logits(self, x: Any) -> Floats:

@@ -21,7 +21,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from paribus import durable
-from paribus.errors import RunFolderError
+from paribus.checkpoints.fields import parse
+from paribus.checkpoints.folder import Folder
+from paribus.errors import RunFolderError, WeightsError
+from paribus.runlinks import require_own_files
 from paribus.runstate.records import Mark
 from paribus.runstate.store import CHECKPOINTS, Store
 
@@ -29,6 +32,8 @@ RESULT, SPEC, METRICS, WEIGHTS = "result.json", "spec.toml", "metrics.jsonl", "w
 PRETRAINED, TOKENIZER = "pretrain.safetensors", "tokenizer.json"
 # Bytes of a row: labels and a few numbers.
 LONGEST_ROW = 1 << 16
+# Tables of what steps found; and rows of 200 bytes for five million optimizer steps.
+LARGEST_RESULT, LARGEST_METRICS = 1 << 26, 1 << 30
 OURS = (RESULT, SPEC, METRICS, WEIGHTS, PRETRAINED, TOKENIZER)
 
 
@@ -53,6 +58,7 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             store = Store(path)
+            require_own_files(path, OURS, store.path)
             held = [name for name in OURS if (path / name).exists()]
             if (held or store.held) and not overwrite:
                 listed = [*held, *([CHECKPOINTS] if store.held else [])]
@@ -80,6 +86,7 @@ class RunFolder:
         """
         folder = cls(path)
         try:
+            require_own_files(path, OURS, path / CHECKPOINTS)
             if source is not None:
                 with (source / METRICS).open("rb") as stream:
                     (path / METRICS).write_bytes(stream.read(rows.size))
@@ -157,18 +164,32 @@ class RunFolder:
             self._metrics = None
 
 
+def own_file(path: Path, name: str) -> Path:
+    """Return the path of a run folder's file.
+
+    Raises:
+        RunFolderError: there is none, it is no plain file, or a link that leads out of the folder.
+    """
+    if not (path / name).is_symlink() and not (path / name).exists():
+        raise RunFolderError(f"{path} is not a run folder: it has no {name}")
+    try:
+        return Folder(path).file(name)
+    except WeightsError as error:
+        raise RunFolderError(str(error)) from error
+
+
 def read_result(path: Path) -> dict[str, Any]:
     """Read a run folder's ``result.json``.
 
     Raises:
-        RunFolderError: there is none, or it is not JSON.
+        RunFolderError: there is none, it is too large, or it is no JSON object.
     """
-    file = path / RESULT
+    file = own_file(path, RESULT)
     try:
-        result = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RunFolderError(f"{path} is not a run folder: it has no {RESULT}") from error
-    except (OSError, ValueError) as error:
+        if file.stat().st_size > LARGEST_RESULT:
+            raise RunFolderError(f"{file} has more than {LARGEST_RESULT:,} bytes; no result has")
+        result = parse(file.read_text(encoding="utf-8"), file)
+    except (OSError, ValueError, WeightsError) as error:
         raise RunFolderError(f"{file} is not readable: {error}") from error
     if not isinstance(result, dict):
         raise RunFolderError(f"{file} is not a run's result: expected a JSON object")
@@ -194,13 +215,20 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Read a run folder's ``metrics.jsonl``.
 
     Raises:
-        RunFolderError: there is none, or a line is not JSON.
+        RunFolderError: there is none, it is too large, or a line is no JSON object.
     """
-    file = path / METRICS
+    file = own_file(path, METRICS)
     try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
+        if file.stat().st_size > LARGEST_METRICS:
+            raise RunFolderError(
+                f"{file} has more than {LARGEST_METRICS:,} bytes; read its lines one by one"
+            )
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError, RecursionError) as error:
         raise RunFolderError(f"{file} is not readable: {error}") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise RunFolderError(f"{file} is not a run's: expected a JSON object in each line")
+    return rows
 
 
 def _json(value: Any, indent: int | None = None) -> str:

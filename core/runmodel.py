@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
+from pydantic import ValidationError
 
 from paribus import architectures
 from paribus.architectures import Network
 from paribus.belongings import Belongings, of_run
+from paribus.checkpoints.folder import Folder
 from paribus.data import Dataset, pictures
-from paribus.errors import RunError, RunFolderError
+from paribus.data.tokenizer_files import text
+from paribus.errors import DataError, RunError, RunFolderError, WeightsError
 from paribus.plan import Preprocess
 from paribus.readers import Pictures, Reader, Rows, Texts
-from paribus.runfolder import TOKENIZER
+from paribus.runfolder import RESULT, TOKENIZER
 from paribus.steps.experiment import Model
 
 
@@ -70,13 +73,20 @@ class StoredModel:
     def network(self) -> Network:
         """The network, rebuilt."""
         values = self.values
-        return architectures.build(
-            values["architecture"],
-            values["parameters"],
-            tuple(values["input_shape"]),
-            int(values["classes"]),
-            values.get("objective", "classification"),
-        )
+        try:
+            return architectures.build(
+                values["architecture"],
+                values["parameters"],
+                tuple(values["input_shape"]),
+                int(values["classes"]),
+                values.get("objective", "classification"),
+            )
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise RunFolderError(
+                f"{self.folder / RESULT}: model describes no network that paribus has: "
+                f"{'.'.join(str(part) for part in first['loc'])[:200]}: {first['msg']}"
+            ) from error
 
     @property
     def preprocess(self) -> Preprocess:
@@ -106,8 +116,8 @@ class StoredModel:
             return None
         path = self.folder / TOKENIZER
         try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeError) as error:
+            return text(Folder(self.folder).file(TOKENIZER))
+        except (WeightsError, DataError) as error:
             raise RunFolderError(f"{path} is not readable: {error}; the run needs it") from error
 
     @cached_property

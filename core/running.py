@@ -127,7 +127,7 @@ def run(
                 with (folder / METRICS).open("ab") as stream:
                     stream.write(last)
             RunFolder(folder).write_result(read_result(folder) | status.failure(error))
-            error.add_note(f"go on with: {command(folder)}")
+            error.add_note(f"go on with: {command(folder, native=spec.native is not None)}")
             raise error from None
         # What the failed attempt has left in circles is memory, too.
         gc.collect()
@@ -267,7 +267,7 @@ def _run(
         if thrift.give_up(error):
             raise _Again(folder.path) from None
         if keeper is not None and keeper.store.numbers:
-            error.add_note(f"go on with: {command(folder.path)}")
+            error.add_note(f"go on with: {command(folder.path, native=spec.native is not None)}")
         raise
     except BaseException as error:
         tell(status.failure(error))
@@ -277,7 +277,7 @@ def _run(
         if isinstance(error, NonFiniteLoss) and good is not None:
             raise _Diverged(folder.path, good, error) from None
         if keeper is not None and keeper.store.numbers:
-            error.add_note(f"go on with: {command(folder.path)}")
+            error.add_note(f"go on with: {command(folder.path, native=spec.native is not None)}")
         raise
     finally:
         folder.close()

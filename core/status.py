@@ -5,18 +5,30 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from paribus.adapter import Backend
 from paribus.cachefolder import cache_folder
 from paribus.errors import ParibusError, RunFolderError
+from paribus.filenames import shown
 from paribus.runfolder import RunFolder
 from paribus.runstate.legs import described, versions
 from paribus.spec.sections import Spec
 from paribus.tolerances import TOLERANCE
 from paribus.tuning import Choice, Tuning
+
+
+class _Leg(BaseModel):
+    choices: list[Choice] = []
+
+
+class _Chosen(BaseModel):
+    """What is read of a result here."""
+
+    legs: list[_Leg] = []
+    tolerance: Annotated[float, Field(gt=0, allow_inf_nan=False)] = TOLERANCE
 
 
 def header(spec: Spec, backend: Backend) -> dict[str, Any]:
@@ -38,15 +50,17 @@ def header(spec: Spec, backend: Backend) -> dict[str, Any]:
 
 def tuning(result: Mapping[str, Any]) -> Tuning:
     """Return what a session in fast numerics may choose for a run's model, and what the run has."""
-    chosen = [one for leg in result.get("legs", []) for one in leg.get("choices", [])]
     try:
-        earlier = tuple(Choice.model_validate(one) for one in chosen)
+        told = _Chosen.model_validate(result)
     except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
         raise RunFolderError(
-            f"result.json: legs.choices is no record of what fast numerics chose: {error}; remove "
-            "the list, and it is chosen anew"
+            "result.json: legs.choices is no record of what fast numerics chose: "
+            f"{'.'.join(str(part) for part in first['loc'])[:200]}: {first['msg']}; remove the "
+            "list, and it is chosen anew"
         ) from error
-    return Tuning(result.get("tolerance", TOLERANCE), cache_folder(), earlier)
+    earlier = tuple(one for leg in told.legs for one in leg.choices)
+    return Tuning(told.tolerance, cache_folder(), earlier)
 
 
 def failure(error: BaseException) -> dict[str, Any]:
@@ -54,7 +68,7 @@ def failure(error: BaseException) -> dict[str, Any]:
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return {"status": "interrupted"}
     kind = type(error).__name__
-    return {"status": "failed", "error": {"kind": kind, "message": str(error)}}
+    return {"status": "failed", "error": {"kind": kind, "message": shown(str(error))}}
 
 
 def tell(folder: RunFolder, result: dict[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 Such a file is a pickle: read freely, it runs whatever its author wrote into it. PyTorch's
 ``weights_only`` mode builds tensors and containers from a closed list and refuses all else, but
-before version 2.6 a prepared file could get around it, so those versions are refused here.
+before version 2.6 a prepared file could get around it, so those versions are refused here. Before
+PyTorch sees a file, ``screening`` has read it without it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 
 from paribus.adapter import Array
+from paribus.backends.torch.screening import Asked, Unfit, screen
 from paribus.errors import WeightsError
 
 SAFE = (2, 6)
@@ -38,6 +40,7 @@ def read(path: Path) -> dict[str, Array]:
             "safetensors file"
         )
     try:
+        screen(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a reader of damaged bytes raises almost anything
         raise WeightsError(_refusal(path, error)) from error
@@ -87,13 +90,15 @@ def _dense(path: Path, name: str, tensor: torch.Tensor) -> torch.Tensor:
 
 def _refusal(path: Path, error: Exception) -> str:
     """Say what a file asked for; PyTorch's own message advises to read it unsafely."""
-    asked = re.search(r"GLOBAL (\S+)", str(error))
+    named = re.search(r"GLOBAL (\S+)", str(error))
+    asked = str(error) if isinstance(error, Asked) else named and named[1]
     if asked:
         return (
-            f"{path} is refused: it is not just tensors, it asks for {asked[1]}, which could run "
+            f"{path} is refused: it is not just tensors, it asks for {asked}, which could run "
             f"code when it is read; nothing of it was executed. {MENDED}"
         )
+    why = str(error) if isinstance(error, Unfit) else type(error).__name__
     return (
-        f"{path} is not a readable PyTorch state dict ({type(error).__name__}): damaged, or of "
+        f"{path} is not a readable PyTorch state dict ({why}): damaged, or of "
         f"another kind (a TorchScript archive, a whole pickled model). {MENDED}"
     )

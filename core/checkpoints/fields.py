@@ -7,7 +7,9 @@ is refused with the file and the key. Values that nobody asks for are left alone
 from __future__ import annotations
 
 import json
-import math
+import re
+import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +20,9 @@ from paribus.errors import WeightsError, nearest
 LARGEST = 16 * 2**20
 LONGEST_NAME = 1000
 LARGEST_SIZE = 2**31 - 1
+LARGEST_NUMBER = sys.float_info.max
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 Value = TypeVar("Value")
 
@@ -129,7 +134,13 @@ def parse(text: str, file: Path) -> Any:
         WeightsError: it is not JSON, names a key twice, or holds a number that JSON has not.
     """
     try:
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        if _HALF.search(text):
+            # Half of a surrogate pair can stand in no file and no message; this refuses it.
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError as error:
+        raise WeightsError(f"{file} is not readable JSON: it has half of a character") from error
     except (ValueError, RecursionError) as error:
         said = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
         raise WeightsError(f"{file} is not readable JSON: {said}") from error
@@ -161,8 +172,9 @@ def read_json(file: Path) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)[:200]!r} is there twice")
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name in counts if counts[name] > 1)
+        raise ValueError(f"{twice[:200]!r} is there twice")
     return found
 
 
@@ -171,7 +183,10 @@ def _no_constant(name: str) -> float:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # A whole number of any length can be written down, but not computed with.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= LARGEST_NUMBER
 
 
 def _shown(value: Any) -> str:

@@ -15,6 +15,7 @@ from paribus.checkpoints.hub import located
 from paribus.checkpoints.names import KINDS
 from paribus.checkpoints.tensorfile import Shards, TensorFile
 from paribus.errors import WeightsError, nearest
+from paribus.filenames import is_file, is_folder
 
 Array = npt.NDArray[Any]
 
@@ -22,6 +23,19 @@ RUN = "weights.safetensors"
 CONFIG = "config.json"
 WHOLE, INDEX, PICKLED = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
 MOST_SHARDS = 4096
+# What people have under the name of weights, and what makes it more than weights.
+PROGRAMS = {
+    ".keras": "layers with the names of their classes, which can be anybody's code",
+    ".pkl": "a pickle, which is a program",
+    ".pickle": "a pickle, which is a program",
+    ".joblib": "a pickle, which is a program",
+    ".npy": "one array, perhaps of Python objects",
+    ".npz": "arrays, perhaps of Python objects",
+    ".onnx": "a graph of operations",
+    ".pb": "a graph of operations",
+    ".tar": "an archive of other files",
+    ".zip": "an archive of other files",
+}
 # Counters of published state dicts that no arithmetic reads.
 COUNTER = ".num_batches_tracked"
 
@@ -34,21 +48,21 @@ def read(given: Path) -> dict[str, Array]:
         BackendMissing: the format needs a framework that is not installed.
     """
     path = located(given)
-    if path.is_dir():
-        if (path / RUN).is_file():
-            return _plain(path / RUN)
+    if is_folder(path):
+        if is_file(path / RUN):
+            return _plain(Folder(path).file(RUN))
         folder = Folder(path)
         if folder.has(CONFIG):
             return _published(folder)
         raise nothing(path)
-    if not path.is_file():
+    if not is_file(path):
         raise nothing(path)
     return _plain(path)
 
 
 def nothing(path: Path) -> WeightsError:
     """Return the error of a path that leads to no weights."""
-    why = f": a folder with neither {RUN} nor {CONFIG}" if path.is_dir() else ""
+    why = f": a folder with neither {RUN} nor {CONFIG}" if is_folder(path) else ""
     return WeightsError(f"no weights at {path}{why}; allowed: {formats()}")
 
 
@@ -90,7 +104,13 @@ def _plain(file: Path) -> dict[str, Array]:
 
 
 def _opened(file: Path) -> Source:
-    name = foreign.reader(file.suffix.lower())
+    suffix = file.suffix.lower()
+    if suffix in PROGRAMS:
+        raise WeightsError(
+            f"{file}: a {suffix} file holds {PROGRAMS[suffix]}, and is not opened; allowed: "
+            f"{formats()}"
+        )
+    name = foreign.reader(suffix)
     return TensorFile(file) if name is None else foreign.ForeignFile(file, name)
 
 

@@ -24,6 +24,8 @@ Array = npt.NDArray[Any]
 # A header has about a hundred bytes a tensor.
 LARGEST_HEADER = 16 * 2**20
 METADATA = "__metadata__"
+# More axes NumPy does not have, and no file has so many bytes.
+MOST_AXES, LARGEST_COUNT = 32, 2**48
 BFLOAT16 = "BF16"
 DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", BFLOAT16: "<u2",
@@ -103,6 +105,9 @@ class TensorFile:
                 f"{', '.join(DTYPES)}. Convert it to F32"
             )
         shape, offsets = (self._counts(fields, key) for key in ("shape", "data_offsets"))
+        # Without its empty axes, too: NumPy has no array of (0, 2⁴⁸, 2⁴⁸).
+        if prod(max(1, axis) for axis in shape) > LARGEST_COUNT:
+            raise self._damaged(f"{name} of {dtype} {list(shape)} is larger than any file")
         size = prod(shape) * np.dtype(DTYPES[dtype]).itemsize
         if len(offsets) != 2 or offsets[1] - offsets[0] != size:
             raise self._damaged(f"{name} of {dtype} {shape} does not take {offsets}")
@@ -110,8 +115,14 @@ class TensorFile:
 
     def _counts(self, fields: Fields, key: str) -> tuple[int, ...]:
         value = fields.values.get(key)
-        if not isinstance(value, list) or not all(type(n) is int and n >= 0 for n in value):
-            raise fields.wrong(key, "a list of whole numbers of at least 0")
+        if (
+            not isinstance(value, list)
+            or len(value) > MOST_AXES
+            or not all(type(n) is int and 0 <= n <= LARGEST_COUNT for n in value)
+        ):
+            raise fields.wrong(
+                key, f"a list of up to {MOST_AXES} whole numbers of at least 0, below 2⁴⁸"
+            )
         return tuple(value)
 
     def _require_back_to_back(self, start: int, size: int) -> None:

@@ -27,6 +27,7 @@ def cache(
     from time import localtime, strftime
 
     from paribus.features.store import Store, folder_of
+    from paribus.report.plain import plain
     from paribus.spec.caching import Cache
 
     most = Cache().limit if limit is None else limit
@@ -53,7 +54,8 @@ def cache(
         rows = f"{about.get('rows', '?')} examples"
         place = ", ".join(about.get(key, "?") for key in ("backend", "device", "precision"))
         used = strftime("%Y-%m-%d %H:%M", localtime(entry.used))
-        typer.echo(f"{entry.name[:12]}  {_mib(entry.bytes):>12}  {used}  {model}, {rows}; {place}")
+        told = plain(f"{model}, {rows}; {place}")
+        typer.echo(f"{entry.name[:12]}  {_mib(entry.bytes):>12}  {used}  {told}")
 
 
 def _mib(size: int) -> str:

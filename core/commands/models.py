@@ -64,6 +64,7 @@ def predict(
             found = checkpoint.ask(inputs, top=top, labels=names)
     else:
         from paribus.errors import RunFolderError
+        from paribus.filenames import is_folder
         from paribus.result import Result
 
         if resize is not None:
@@ -71,7 +72,7 @@ def predict(
         run, *asked = inputs
         if not asked:
             raise typer.BadParameter(f"nothing to predict: name files or texts after the run {run}")
-        if not Path(run).is_dir():
+        if not is_folder(Path(run)):
             raise RunFolderError(
                 f"{run} is not a run folder; published weights need --architecture and --weights"
             )
@@ -100,6 +101,7 @@ def export(
 ) -> None:
     """Write a run's model as a framework's own files or ONNX, whichever backend trained it."""
     from paribus.exporting import export as export_run
+    from paribus.report.plain import plain
 
     for file in export_run(run, to, folder, overwrite=overwrite):
-        typer.echo(f"wrote {file}")
+        typer.echo(plain(f"wrote {file}"))

@@ -28,6 +28,12 @@ AcceptNames = Annotated[
         "--accept-names", help="With [native] and no native.names: run on the proposed table."
     ),
 ]
+TrustNative = Annotated[
+    bool,
+    typer.Option(
+        "--trust-native", help="Let the spec of a run folder run the code of its [native] models."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -35,4 +41,6 @@ def print_json(value: Any) -> None:
     """Print a value as indented JSON on standard output."""
     import json
 
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    from paribus.report.plain import plain_json
+
+    typer.echo(plain_json(json.dumps(value, indent=2, ensure_ascii=False, default=str)))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from paribus.commands.options import Device, Out, Overwrite, Quiet, Set, SpecFile
+from paribus.commands.options import Device, Out, Overwrite, Quiet, Set, SpecFile, TrustNative
 
 Resume = Annotated[
     Path | None,
@@ -39,6 +39,7 @@ def run(
     resume: Resume = None,
     stop_after: StopAfter = None,
     check: Check = None,
+    trust_native: TrustNative = False,
     quiet: Quiet = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Lines of progress where there is no terminal.")
@@ -46,11 +47,16 @@ def run(
 ) -> None:
     """Run an experiment, or go on with a run of it."""
     from paribus import progress
+    from paribus.errors import RunFolderError
+    from paribus.native.consent import require_consent
+    from paribus.report.plain import plain
+    from paribus.runfolder import RESULT
     from paribus.running import run as run_spec
     from paribus.runstate.opening import command, is_complete
     from paribus.spec import load
 
     loaded = load(spec, overrides or [])
+    require_consent(loaded, spec, given=trust_native)
     if check:
         from paribus.checking import check as check_spec
         from paribus.report.rehearsal import show_tried
@@ -75,16 +81,25 @@ def run(
         )
     except (KeyboardInterrupt, SystemExit) as error:
         for note in getattr(error, "__notes__", ()):
-            typer.echo(f"paribus: {note}", err=True)
+            typer.echo(plain(f"paribus: {note}"), err=True)
         raise
     if quiet:
         return
     if done:
-        typer.echo(f"{result.folder} is complete; nothing is left to do")
+        typer.echo(plain(f"{result.folder} is complete; nothing is left to do"))
     if result.metrics["status"] == "stopped":
         steps = result.metrics["optimizer_steps"]
-        typer.echo(f"stopped after optimizer step {steps}; go on with: {command(result.folder)}")
+        goes_on = plain(command(result.folder, native=loaded.native is not None))
+        typer.echo(f"stopped after optimizer step {steps}; go on with: {goes_on}")
         return
     from paribus.report.console import show_run
 
-    show_run(result)
+    try:
+        show_run(result)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        if not done:
+            raise
+        # What has just been run is as it was written; what was complete before may be anything.
+        raise RunFolderError(
+            f"{result.folder / RESULT} is not as a run writes it: {type(error).__name__}: {error}"
+        ) from error

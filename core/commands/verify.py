@@ -7,7 +7,16 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from paribus.commands.options import AcceptNames, AsJson, Device, Quiet, Set, SpecFile, print_json
+from paribus.commands.options import (
+    AcceptNames,
+    AsJson,
+    Device,
+    Quiet,
+    Set,
+    SpecFile,
+    TrustNative,
+    print_json,
+)
 
 
 def verify(
@@ -31,6 +40,7 @@ def verify(
         Path | None, typer.Option(metavar="FILE", help="Write everything as JSON, too.")
     ] = None,
     overrides: Set = None,
+    trust_native: TrustNative = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     accept_names: AcceptNames = False,
@@ -42,19 +52,22 @@ def verify(
     ] = False,
 ) -> None:
     """Prove that backends train an experiment alike, or show where and why they do not."""
+    from paribus.native.consent import require_consent
+    from paribus.report.plain import plain, plain_json
     from paribus.report.verification import show_verification
     from paribus.spec import load
     from paribus.verifying import verify as verify_spec
 
     loaded = load(spec, overrides or [])
+    require_consent(loaded, spec, given=trust_native)
     names = [name.strip() for name in backends.split(",") if name.strip()]
     if propose_names:
         from paribus.native.agreeing import proposal
 
         text, notes = proposal(loaded, names)
         for note in notes:
-            typer.echo(f"note: {note}", err=True)
-        typer.echo(text, nl=False)
+            typer.echo(plain(f"note: {note}"), err=True)
+        typer.echo(plain_json(text), nl=False)
         return
     found = verify_spec(
         loaded,
@@ -63,7 +76,7 @@ def verify(
         precision=cast(Any, precision),
         step=step,
         device=device,
-        say=lambda message: None if quiet else typer.echo(message, err=True),
+        say=lambda message: None if quiet else typer.echo(plain(message), err=True),
         accept_names=accept_names,
     )
     if out is not None:

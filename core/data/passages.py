@@ -19,6 +19,7 @@ from paribus.data.tables.parts import READERS
 from paribus.data.tables.table import read
 from paribus.data.tokenizer import Numbers, Texts, Tokenizer
 from paribus.errors import DataError
+from paribus.filenames import is_file, is_folder
 
 PLAIN = ".txt"
 TABLES = {f".{name}": name for name in ("csv", "jsonl", "parquet")}
@@ -39,9 +40,9 @@ def require(paths: Sequence[Path], columns: Sequence[str]) -> None:
             wanted.
     """
     for path in paths:
-        if not path.is_file():
+        if not is_file(path):
             raise DataError(
-                f"{path}: {'is a folder' if path.is_dir() else 'there is no such file'}"
+                f"{path}: {'is a folder' if is_folder(path) else 'there is no such file'}"
             )
         if path.suffix.lower() not in (PLAIN, *TABLES):
             raise DataError(f"{path}: not a file of texts; allowed: {', '.join((PLAIN, *TABLES))}")

@@ -20,6 +20,7 @@ from paribus.data.decode import SUFFIXES, WHITE, Colour, decode, probe
 from paribus.data.parallel import parallel
 from paribus.data.resize import RESAMPLING, Fit, corner, shorter_side
 from paribus.errors import DataError
+from paribus.filenames import is_file, is_folder
 
 Pixels = npt.NDArray[np.uint8]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -32,9 +33,9 @@ def require(paths: Sequence[Path]) -> None:
         DataError: no such file, a folder, or not an image that can be read.
     """
     for path in paths:
-        if path.is_dir():
+        if is_folder(path):
             raise DataError(f"{path} is a folder; name the images in it: {path}/*")
-        if not path.is_file():
+        if not is_file(path):
             raise DataError(f"{path}: there is no such file")
         if path.suffix.lower() not in SUFFIXES:
             raise DataError(

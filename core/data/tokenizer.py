@@ -72,7 +72,7 @@ class Tokenizer:
         with explained(origin):
             self._rust = Rust.from_str(self.json)
             numbers = self._rust.get_vocab(with_added_tokens=True)
-        self.vocabulary = _vocabulary(numbers, origin)
+        self.vocabulary = vocabulary_size(numbers, origin)
         usual = {role: _first(numbers, tokens) for role, tokens in USUAL.items()}
         named = {role: numbers.get(name) for role, name in (names or {}).items()}
         found = usual | {role: number for role, number in named.items() if number is not None}
@@ -209,6 +209,8 @@ def explained(origin: str) -> Iterator[None]:
 def _parsed(text: str, origin: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
+        # Half of a surrogate pair is in no text, and can stand in no file; this refuses it.
+        json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{origin}: is not JSON ({error}); it must be a tokenizer.json as the tokenizers "
@@ -220,20 +222,31 @@ def _parsed(text: str, origin: str) -> dict[str, Any]:
             "it"
         )
     require_modest(document, origin)
+    words = document["model"].get("vocab")
+    if isinstance(words, dict) and words:
+        vocabulary_size(words, origin)
     return document
 
 
-def _vocabulary(numbers: Mapping[str, int], origin: str) -> int:
+def vocabulary_size(numbers: Mapping[str, Any], origin: str) -> int:
+    """Return how many numbers a vocabulary takes: the highest one and one.
+
+    Raises:
+        DataError: it is empty, holds something else, or a number far beyond the others: the library
+            takes memory for all below it.
+    """
     if not numbers:
         raise DataError(f"{origin}: knows no tokens")
+    if not all(type(number) is int for number in numbers.values()):
+        raise DataError(f"{origin}: has a token whose number is none; fetch it again")
     highest = max(numbers.values())
     # Published vocabularies leave out a few numbers at most.
-    if highest >= min(MAXIMUM_VOCABULARY, 2 * len(numbers) + 65536):
+    if min(numbers.values()) < 0 or highest >= min(MAXIMUM_VOCABULARY, 2 * len(numbers) + 65536):
         raise DataError(
             f"{origin}: has {len(numbers)} tokens with numbers up to {highest}; allowed: up to "
             f"{MAXIMUM_VOCABULARY - 1}, with few gaps"
         )
-    return highest + 1
+    return int(highest) + 1
 
 
 def _first(numbers: Mapping[str, int], tokens: tuple[str, ...]) -> int | None:

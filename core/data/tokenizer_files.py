@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paribus.data.contained import require_contained
-from paribus.data.tokenizer import USUAL, Tokenizer, explained
+from paribus.data.tokenizer import USUAL, Tokenizer, explained, vocabulary_size
 from paribus.errors import DataError
+from paribus.filenames import is_file, is_folder
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Rust
@@ -31,16 +32,16 @@ def read(path: Path) -> Tokenizer:
     Raises:
         DataError: nothing there that is a tokenizer, too large, damaged, or a link out of it.
     """
-    if path.is_file():
-        return Tokenizer(_text(path), origin=str(path))
-    if not path.is_dir():
+    if is_file(path):
+        return Tokenizer(text(path), origin=str(path))
+    if not is_folder(path):
         raise DataError(
             f"data.tokenizer.path = {str(path)!r}: there is no such file or folder; it must be a "
             "tokenizer.json, or a folder that has one"
         )
     names = _names(path, "tokenizer_config.json") | _names(path, "special_tokens_map.json")
     if (whole := _member(path, "tokenizer.json")) is not None:
-        return Tokenizer(_text(whole), names, str(whole))
+        return Tokenizer(text(whole), names, str(whole))
     if (vocabulary := _member(path, "vocab.txt")) is not None:
         return Tokenizer(_wordpiece(path, vocabulary, names), names, str(vocabulary))
     vocabulary, merges = _member(path, "vocab.json"), _member(path, "merges.txt")
@@ -57,7 +58,7 @@ def _wordpiece(folder: Path, path: Path, names: Mapping[str, str]) -> str:
     from tokenizers import Tokenizer as Rust
     from tokenizers import decoders, models, normalizers, pre_tokenizers
 
-    tokens = _text(path).removesuffix("\n").split("\n")
+    tokens = text(path).removesuffix("\n").split("\n")
     vocabulary = {token.removesuffix("\r"): number for number, token in enumerate(tokens)}
     config = _json(folder, "tokenizer_config.json")
     accents = config.get("strip_accents")
@@ -88,7 +89,8 @@ def _bpe(path: Path, merges: Path, names: Mapping[str, str]) -> str:
     from tokenizers import decoders, models, pre_tokenizers
 
     vocabulary = _object(path)
-    lines = _text(merges).split("\n")
+    vocabulary_size(vocabulary, str(path))
+    lines = text(merges).split("\n")
     start = 1 if lines[0].startswith("#version") else 0
     split = [line.removesuffix("\r").split(" ") for line in lines[start:] if line]
     wrong = next((line for line in split if len(line) != 2), None)
@@ -145,7 +147,8 @@ def _json(folder: Path, name: str) -> dict[str, Any]:
 
 def _object(path: Path) -> dict[str, Any]:
     try:
-        stored = json.loads(_text(path))
+        stored = json.loads(text(path))
+        json.dumps(stored, ensure_ascii=False).encode()  # Half of a surrogate pair is no text.
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not JSON ({error}); fetch it again") from error
     if not isinstance(stored, dict):
@@ -155,7 +158,7 @@ def _object(path: Path) -> dict[str, Any]:
 
 def _member(folder: Path, name: str) -> Path | None:
     path = folder / name
-    if not path.is_file():
+    if not is_file(path):
         return None
     # Hugging Face's cache keeps the files of all versions of a model beside their folders.
     cached = (folder.parent.parent / "blobs",) if folder.parent.name == "snapshots" else ()
@@ -163,7 +166,12 @@ def _member(folder: Path, name: str) -> Path | None:
     return path
 
 
-def _text(path: Path) -> str:
+def text(path: Path) -> str:
+    """Read a file of a tokenizer, UTF-8, of at most ``MAXIMUM_BYTES``.
+
+    Raises:
+        DataError: it is larger, or cannot be read.
+    """
     size = path.stat().st_size
     if size > MAXIMUM_BYTES:
         raise DataError(f"{path}: has {size} bytes; allowed for a tokenizer: up to {MAXIMUM_BYTES}")

@@ -7,13 +7,19 @@ Published tokenizers write a few characters.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from paribus.data.tokenizer_regex import problem
 from paribus.errors import DataError
 
 # How many times longer all replacements together may make a text.
 GROWTH = 1024
+KEYS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+# Each byte becomes a letter, of up to two bytes; each space a sign of three.
+_BYTE_LEVEL, _METASPACE = 2, 3
+_RULES = 64
 _PREFIX = 1024
 _PIECES = 64
 # Of the base64 text of SentencePiece's character map; T5's has 320 thousand.
@@ -27,25 +33,34 @@ def require_modest(document: Mapping[str, Any], origin: str) -> None:
     Raises:
         DataError: they do, or are not.
     """
-    growth, templates = 1, 0
-    for key in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
-        for rule in _rules(document.get(key), origin, key):
+    growth, templates = dict.fromkeys(KEYS, 1), 0
+    for key in KEYS:
+        for count, rule in enumerate(_rules(document.get(key), origin, key)):
+            if count >= _RULES:
+                raise _refused(origin, key, f"has more than {_RULES} rules")
             kind = rule.get("type")
+            if (why := _pattern(rule)) is not None:
+                raise _refused(origin, key, why)
             content = rule.get("content") or rule.get("prepend") or ""
             if not isinstance(content, str) or len(content) > _PREFIX:
                 raise _refused(origin, key, f"writes more than {_PREFIX} characters at once")
-            if kind == "Replace" and key != "decoder":
-                growth *= max(1, len(content))
-            if len(str(rule.get("precompiled_charsmap") or "")) > _CHARACTER_MAP:
+            characters = str(rule.get("precompiled_charsmap") or "")
+            if len(characters) > _CHARACTER_MAP:
                 raise _refused(origin, key, f"has a map of more than {_CHARACTER_MAP} characters")
+            growth[key] *= _growth(kind, content, characters)
             if kind == "TemplateProcessing":
                 templates += 1
                 for shape in ("single", "pair"):
                     pieces = rule.get(shape) or []
                     if not isinstance(pieces, list) or len(pieces) > _PIECES:
                         raise _refused(origin, key, f"has a template of more than {_PIECES} pieces")
-    if growth > GROWTH:
-        raise _refused(origin, "normalizer", f"can make a text {growth} times as long")
+    # What normalizers have written, pre-tokenizers write again.
+    for key, times in (
+        ("normalizer", growth["normalizer"] * growth["pre_tokenizer"]),
+        ("decoder", growth["decoder"]),
+    ):
+        if times > GROWTH:
+            raise _refused(origin, key, f"can make a text {times} times as long")
     if templates > 1:
         raise _refused(origin, "post_processor", f"has {templates} templates, one after the other")
     added = document.get("added_tokens") or []
@@ -53,6 +68,37 @@ def require_modest(document: Mapping[str, Any], origin: str) -> None:
         isinstance(token, dict) and isinstance(token.get("content"), str) for token in added
     ):
         raise _refused(origin, "added_tokens", "is no list of tokens")
+
+
+def _growth(kind: Any, content: str, characters: str) -> int:
+    """Return how many times longer a rule may make a text, where it may do so each time."""
+    if kind == "Replace":
+        return max(1, len(content))
+    if kind == "ByteLevel":
+        return _BYTE_LEVEL
+    if kind == "Metaspace":
+        return _METASPACE
+    return _longest(characters) if characters else 1
+
+
+def _longest(characters: str) -> int:
+    """Return the longest text, in bytes, that SentencePiece's map has for a character.
+
+    The map is the length of a table (4 bytes), the table, and the texts, each ended by a zero.
+    """
+    try:
+        decoded = base64.b64decode(characters, validate=True)
+    except ValueError:
+        return 1  # The library refuses it.
+    texts = decoded[4 + int.from_bytes(decoded[:4], "little") :]
+    return max(map(len, texts.split(b"\0")))
+
+
+def _pattern(rule: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with a rule's regular expression, if it has one."""
+    pattern = rule.get("pattern")
+    found = pattern.get("Regex") if isinstance(pattern, dict) else None
+    return problem(found) if isinstance(found, str) else None
 
 
 def _rules(rule: Any, origin: str, key: str, depth: int = 0) -> Iterator[dict[str, Any]]:

@@ -15,11 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from paribus import durable
+from paribus.filenames import is_odd
 
 Array = npt.NDArray[Any]
 
 NUMBERS, ENTRY = "features.bin", "entry.json"
 FORMAT = 1
+MOST_AXES = 8
+# What is read of an entry's description; it has some hundred bytes, and two words a batch.
+LARGEST = 1 << 24
 _DTYPES = ("<f4", "<f8")
 
 
@@ -87,14 +91,38 @@ class Writer:
         return Kept(values, dict(same))
 
 
+def described(path: Path) -> dict[str, Any]:
+    """Read what an entry says of itself.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or is no JSON object.
+    """
+    if is_odd(path / ENTRY):
+        raise ValueError(f"{ENTRY} is no plain file")
+    with (path / ENTRY).open("rb") as file:
+        text = file.read(LARGEST + 1)
+    if len(text) > LARGEST:
+        raise ValueError(f"{ENTRY} has more than {LARGEST} bytes")
+    try:
+        told = json.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"{ENTRY} is nested too deeply") from error
+    if not isinstance(told, dict):
+        raise ValueError(f"{ENTRY} is no JSON object")
+    return told
+
+
 def mapped(path: Path, told: Mapping[str, Any]) -> Kept:
     """Map an entry's numbers after looking at every bit of them."""
     if told["format"] != FORMAT:
         raise ValueError(f"format {told['format']!r}, not {FORMAT}")
-    shape, dtype = tuple(int(size) for size in told["shape"]), told["dtype"]
-    if dtype not in _DTYPES or not shape or min(shape) < 1:
+    shape, dtype = tuple(told["shape"]), told["dtype"]
+    whole = all(type(size) is int and 1 <= size < 1 << 48 for size in shape)
+    if dtype not in _DTYPES or not whole or not 1 <= len(shape) <= MOST_AXES:
         raise ValueError(f"dtype {dtype!r} and shape {shape}")
     size = prod(shape) * np.dtype(dtype).itemsize
+    if is_odd(path / NUMBERS):
+        raise ValueError(f"{NUMBERS} is no plain file")
     with (path / NUMBERS).open("rb") as file:
         found = os.fstat(file.fileno()).st_size
         if found != size:

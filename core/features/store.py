@@ -27,7 +27,7 @@ import numpy as np
 
 from paribus import durable
 from paribus.cachefolder import cache_folder
-from paribus.features.entry import ENTRY, NUMBERS, Kept, Writer, mapped
+from paribus.features.entry import ENTRY, NUMBERS, Kept, Writer, described, mapped
 
 STAGED = ".partial-"
 # Seconds after which what a process began to write is taken for left behind by one that died.
@@ -80,7 +80,7 @@ class Store:
         """
         path = self.folder / name
         try:
-            told = json.loads((path / ENTRY).read_text(encoding="utf-8"))
+            told = described(path)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -129,7 +129,7 @@ class Store:
         """Write down what has been found out about an entry, if it is still there."""
         path = self.folder / name / ENTRY
         with suppress(OSError, ValueError):
-            told = json.loads(path.read_text(encoding="utf-8"))
+            told = described(path.parent)
             told["same"] = dict(same)
             staged = path.with_name(f"{ENTRY}.{uuid4().hex}")
             staged.write_text(json.dumps(told), encoding="utf-8")
@@ -142,7 +142,7 @@ class Store:
             try:
                 used = (path / ENTRY).stat().st_mtime
                 size = sum(file.stat().st_size for file in path.iterdir())
-                about = json.loads((path / ENTRY).read_text(encoding="utf-8"))["about"]
+                about = described(path)["about"]
             except (OSError, ValueError, KeyError, TypeError):
                 used, size, about = 0.0, 0, {"model": "damaged"}
             found.append(Entry(path.name, size, used, about if isinstance(about, dict) else {}))

@@ -72,6 +72,8 @@ def read(path: str | Path) -> Names:
         raise SpecError(f"{path} is larger than 16 MiB; a table of names is not")
     try:
         tree = json.loads(content)
+        # Half of a surrogate pair can stand in no message; this refuses it.
+        json.dumps(tree, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise SpecError(f"{path} is not valid JSON: {error}") from error
     return parse(tree, str(path))

@@ -6,8 +6,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from paribus.comparing import Comparison
+from paribus.report.plain import plain
 from paribus.result import Result
 from paribus.steps.select import without_mean
 
@@ -18,22 +20,27 @@ def show_run(result: Result) -> None:
     """Print what each step found, the test, and where the run folder is."""
     metrics = result.metrics
     console = Console(highlight=False)
-    table = Table(title=f"{metrics['name']} on {metrics['backend']} ({metrics['device']}, "
-                        f"{metrics['precision']})", title_justify="left")  # fmt: skip
+    title = f"{metrics['name']} on {metrics['backend']} ({metrics['device']}, "
+    table = Table(title=_shown(f"{title}{metrics['precision']})"), title_justify="left")
     for heading in ("step", "what", "value"):
         # Folded, not cut: a searched key is longer than a column of a narrow terminal or a pipe.
         table.add_column(heading, overflow="fold")
     for step, found in metrics["steps"].items():
         for what, value in _lines(step, found):
-            table.add_row(step, what, value)
+            table.add_row(*map(_shown, (step, what, value)))
             step = ""
     if result.test is not None:
         first = "test"
         for name, value in _metrics(result.test):
-            table.add_row(first, name, value)
+            table.add_row(*map(_shown, (first, name, value)))
             first = ""
     console.print(table)
-    console.print(f"{metrics['seconds']:.1f} s; {result.folder}", soft_wrap=True)
+    console.print(_shown(f"{metrics['seconds']:.1f} s; {result.folder}"), soft_wrap=True)
+
+
+def _shown(text: str) -> Text:
+    """Return text that is neither rich's markup nor a terminal's: names are anybody's."""
+    return Text(plain(text))
 
 
 def _lines(step: str, found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -85,9 +92,9 @@ def show_comparison(comparison: Comparison) -> None:
     for key, title, form in _ROWS:
         if any(row.get(key) is not None for row in rows):
             cells = ["–" if row.get(key) is None else form(row[key]) for row in rows]
-            table.add_row(title, *cells)
+            table.add_row(title, *map(_shown, cells))
     console.print(table)
-    console.print(str(comparison.folder), soft_wrap=True)
+    console.print(_shown(str(comparison.folder)), soft_wrap=True)
 
 
 def _decimal(value: float) -> str:

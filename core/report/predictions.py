@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from paribus.predicting import Prediction
+from paribus.report.plain import plain
 
 
 def show_predictions(predictions: Sequence[Prediction]) -> None:
@@ -23,4 +24,4 @@ def show_predictions(predictions: Sequence[Prediction]) -> None:
             kind = "class" if prediction.position is None else "token"
             lines.append(f"  {guess.probability:>6.1%}  {kind} {guess.number}{known}")
         # Text: a file's or class's name may hold what rich would read as markup.
-        console.print(Text("\n".join(lines)), soft_wrap=True)
+        console.print(Text(plain("\n".join(lines))), soft_wrap=True)

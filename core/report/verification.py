@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from paribus.report.plain import plain
 from paribus.verifying.checks import TITLES, Check
 from paribus.verifying.divergence import Divergence
 from paribus.verifying.verification import Verification
@@ -28,13 +30,13 @@ def show_verification(found: Verification) -> None:
             table.add_column(heading, justify="right" if right else "left", overflow="fold")
         for check in found.checks:
             if check.backend == backend:
-                table.add_row(*_cells(check, noisy))
+                table.add_row(*(Text(plain(cell)) for cell in _cells(check, noisy)))
         console.print(table)
     for divergence in found.divergences:
         for line in _told(divergence):
-            console.print(line, soft_wrap=True, markup=False)
+            console.print(plain(line), soft_wrap=True, markup=False)
     for note in found.notes:
-        console.print(f"note: {note}", soft_wrap=True, markup=False)
+        console.print(plain(f"note: {note}"), soft_wrap=True, markup=False)
 
 
 def _cells(check: Check, noisy: bool) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.errors import DataError, RunFolderError, SpecError, listed
-from paribus.runfolder import METRICS, SPEC, RunFolder, read_result
+from paribus.runfolder import METRICS, SPEC, RunFolder, own_file, read_result
 from paribus.runstate.records import Mark, Source
 from paribus.runstate.store import Checkpoint, Damaged, Store, digest
 from paribus.spec.dump import tree_of
@@ -70,7 +70,7 @@ class Opened:
                 f"{path} cannot go on, because each of its checkpoints is damaged: "
                 f"{listed(damaged)}. Run it anew with --overwrite"
             )
-        theirs = experiment_tree(load(path / SPEC)) if found is None else found.state.spec
+        theirs = experiment_tree(load(own_file(path, SPEC))) if found is None else found.state.spec
         _require_same_spec(path, theirs, experiment_tree(spec))
         return cls(path, found, tuple(damaged), complete)
 
@@ -130,9 +130,13 @@ def is_complete(path: Path) -> bool:
     return read_result(path).get("status") == "complete"
 
 
-def command(folder: Path) -> str:
-    """Return what is typed to go on with the run in ``folder``."""
-    return shlex.join(["paribus", "run", str(folder / SPEC), "--resume", str(folder)])
+def command(folder: Path, *, native: bool) -> str:
+    """Return what is typed to go on with the run in ``folder``, which the user has just run.
+
+    ``native``: whether its spec names the user's own models, so that it asks for consent.
+    """
+    words = ["paribus", "run", str(folder / SPEC), "--resume", str(folder)]
+    return shlex.join([*words, *(["--trust-native"] if native else [])])
 
 
 def experiment_tree(spec: Spec) -> Tree:

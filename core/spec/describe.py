@@ -108,7 +108,16 @@ def walk(node: Node, path: Path = ()) -> Iterator[Path]:
 
 def places(name: str) -> list[Path]:
     """Return the paths of all keys called ``name``."""
-    return list(dict.fromkeys(path for path in walk(root()) if path[-1] == name))
+    return list(_places().get(name, ()))
+
+
+# Walked once: a spec may have ten thousand keys that are nowhere.
+@cache
+def _places() -> dict[str, dict[Path, None]]:
+    found: dict[str, dict[Path, None]] = {}
+    for path in walk(root()):
+        found.setdefault(str(path[-1]), {})[path] = None
+    return found
 
 
 def choices(node: Node) -> list[Any]:

@@ -19,6 +19,10 @@ from paribus.errors import SpecError, nearest
 from paribus.spec.tree import DEEPEST, Tree, plain
 
 LARGEST = 2**20
+# PyYAML takes twenty seconds for a mebibyte.
+LARGEST_YAML = 2**18
+# A key of so many parts is none; each costs tomllib as much as all before it.
+_DOTTED = re.compile(r"(?<![\w.\"'-])(?:(?:[\w-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}")
 
 
 def read(path: Path) -> Tree:
@@ -99,6 +103,9 @@ def _neighbor(path: Path) -> str:
 
 
 def _toml(text: str) -> Any:
+    if found := _DOTTED.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise SpecError(f"nested deeper than {DEEPEST} levels (at line {line}); a spec is not")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -124,6 +131,9 @@ def _json(text: str) -> Any:
 def _yaml(text: str) -> Any:
     # imported here: a TOML spec, the usual one, need not wait for it
     import yaml
+
+    if len(text) > LARGEST_YAML:
+        raise SpecError("larger than 256 KiB of YAML; a spec is a few kilobytes of text")
 
     class Core(yaml.SafeLoader):
         """PyYAML's safe loader with the scalars of YAML 1.2's core schema."""

@@ -15,6 +15,7 @@ from paribus.adapter import Array
 from paribus.batches import Schedule
 from paribus.errors import SpecError
 from paribus.feeding import require_rows
+from paribus.filenames import is_file
 from paribus.measures import validate
 from paribus.plan import Integers
 from paribus.runfolder import TOKENIZER
@@ -90,7 +91,7 @@ def _require_its_tokenizer(weights: str, view: View) -> None:
     """
     own = Path(weights) / TOKENIZER
     section = view.section
-    if section.source in TEXTS and section.tokenizer.path is None and own.is_file():
+    if section.source in TEXTS and section.tokenizer.path is None and is_file(own):
         raise SpecError(
             f"weights = {weights!r} know the tokens of {own}, but a tokenizer would be trained on "
             f"the data; set data.tokenizer.path = {weights!r}, or name it as the checkpoint"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from paribus.filenames import is_odd
 from paribus.tuning.choice import Choice
 from paribus.tuning.trying import Axes
 
@@ -35,6 +36,8 @@ class Memory:
         """
         path = self._path(key)
         try:
+            if is_odd(path):
+                raise ValueError("it is no plain file")
             if path.stat().st_size > LARGEST:
                 raise ValueError(f"it has more than {LARGEST} bytes")
             choice = Choice.model_validate_json(path.read_text("utf-8"))

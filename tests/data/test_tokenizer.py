@@ -353,7 +353,7 @@ def test_files_that_are_no_tokenizer_are_named(tmp_path: Path, monkeypatch: Any)
     write_bpe(tmp_path)
     for name, content, message in (
         ("vocab.json", "[1]", "is no JSON object"),
-        ("vocab.json", '{"a": "b"}', "the tokenizer cannot be used"),
+        ("vocab.json", '{"a": "b"}', "has a token whose number is none"),
         ("vocab.json", "{", "is not JSON"),
         ("merges.txt", "one two three\n", "'one two three' is no merge of two tokens"),
         ("merges.txt", "nobody knows\n", "the tokenizer cannot be used"),

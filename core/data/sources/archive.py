@@ -15,11 +15,13 @@ from numpy.lib import format as npy
 
 from paribus.closing import Closing
 from paribus.data.dataset import Array
+from paribus.data.memory import available
 from paribus.data.stored import Stored
 from paribus.data.streamed import Stamp
 from paribus.errors import DataError
+from paribus.filenames import is_file
 
-# A small compressed file can hold petabytes of zeros; nothing that fits a machine is refused.
+# A small compressed file can hold petabytes of zeros; nothing that fits this machine is refused.
 MAXIMUM_BYTES = 1 << 36
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _LOCAL_HEADER = struct.Struct("<4s22x2H")
@@ -44,7 +46,7 @@ class Archive(Closing):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.is_file():
+        if not is_file(path):
             raise DataError(f"data.path = {str(path)!r}: there is no such file")
         self._stamp = Stamp.of(path)
         with self._explained(None):
@@ -88,11 +90,13 @@ class Archive(Closing):
         with self._open(name) as file:
             (shape, dtype), _ = self._header(name, file)
         size = prod(shape) * dtype.itemsize
-        if size > MAXIMUM_BYTES:
+        packed = self._members[name].compress_type != zipfile.ZIP_STORED
+        allowed = min(MAXIMUM_BYTES, available()) if packed else MAXIMUM_BYTES
+        if size > allowed:
             raise DataError(
                 f"{self.path}: {name} would take {size} bytes of memory; allowed: up to "
-                f"{MAXIMUM_BYTES}. Split the file, or store it uncompressed (numpy.savez) so that "
-                "it can be read when it is needed"
+                f"{allowed}. Split the file, or store it uncompressed (numpy.savez) so that it can "
+                "be read when it is needed"
             )
         with self._open(name) as file:
             return np.asarray(npy.read_array(file, allow_pickle=False))

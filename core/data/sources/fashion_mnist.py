@@ -15,6 +15,7 @@ from paribus.architectures import Objective
 from paribus.data.source import Source, reader, require_objective
 from paribus.data.sources import idx
 from paribus.errors import DataError
+from paribus.filenames import is_file, is_folder
 
 if TYPE_CHECKING:
     from paribus.spec.data import Data
@@ -29,7 +30,7 @@ def find(section: Data, objective: Objective) -> Source:
     """Return the images; uint8 [N, 28, 28, 1], values 0 … 255, and the given test rows."""
     require_objective(section.source, objective, "classification")
     folder = Path(section.path).expanduser() if section.path is not None else DEBIAN
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise DataError(
             f"data.source = 'fashion_mnist': there is no folder {folder}. Install the files with "
             "`apt-get install dataset-fashion-mnist` (Debian, Ubuntu), or set data.path to the "
@@ -58,7 +59,7 @@ def find(section: Data, objective: Objective) -> Source:
 
 def _file(folder: Path, name: str) -> Path:
     for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
+        if is_file(path):
             return path
     raise DataError(
         f"{folder}: neither {name} nor {name}.gz is there; data.path must be the folder that holds "

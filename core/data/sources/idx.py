@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from paribus.data.memory import available
 from paribus.errors import DataError
 
 _UNSIGNED_BYTE = 8
@@ -70,10 +71,9 @@ def parse(file: Readable, shape: tuple[int | None, ...], name: str) -> npt.NDArr
             f"{name}: holds an array of {'×'.join(map(str, sizes))}, expected {allowed}"
         )
     length = prod(sizes)
-    if length > MAXIMUM_BYTES:
-        raise DataError(
-            f"{name}: its header promises {length} bytes; allowed: up to {MAXIMUM_BYTES}"
-        )
+    most = min(MAXIMUM_BYTES, available())
+    if length > most:
+        raise DataError(f"{name}: its header promises {length} bytes; allowed: up to {most}")
     # One byte more than promised shows that a file is too long without reading the rest of it.
     content = file.read(length + 1)
     if len(content) != length:

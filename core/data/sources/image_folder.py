@@ -35,6 +35,7 @@ from paribus.data.resize import RESAMPLING
 from paribus.data.source import Source, require_objective
 from paribus.data.streamed import Stamp, Streamed
 from paribus.errors import DataError, SpecError
+from paribus.filenames import is_folder, is_text, shown
 
 if TYPE_CHECKING:
     from paribus.spec.data import Data, Image
@@ -71,7 +72,7 @@ def find(section: Data, objective: Objective) -> Source:
     if section.path is None:
         raise SpecError("data.source = 'image_folder' needs data.path, a folder of class folders")
     root = Path(section.path).expanduser()
-    if not root.is_dir():
+    if not is_folder(root):
         raise DataError(f"data.path = {str(root)!r}: there is no such folder")
     top = _folders(root, root)
     if not top:
@@ -106,7 +107,7 @@ def find(section: Data, objective: Objective) -> Source:
         255.0,
         read,
         given_test=given_test,
-        skipped=tuple(path for listing in listings for path in listing.skipped),
+        skipped=tuple(shown(path) for listing in listings for path in listing.skipped),
         numbers=np.array(numbers, dtype=np.int64),
     )
 
@@ -176,6 +177,8 @@ def _folders(folder: Path, root: Path) -> list[str]:
                 f"{path}: expected folders here, one per class; move the file into its class "
                 "folder, remove it, or hide it (a name that starts with a dot)"
             )
+        if not is_text(path.name):
+            raise DataError(f"{path}: the name of a class has to be UTF-8 text; rename the folder")
         names.append(path.name)
     return names
 

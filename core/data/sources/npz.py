@@ -186,10 +186,22 @@ def _names(archive: Archive, key: str, count: int) -> tuple[str, ...]:
             f"{archive.path}: {key} has dtype {dtype} and shape {list(shape)}; expected one "
             f"text per {what}, for example np.array(['cat', 'dog'])"
         )
-    names = tuple(str(name) for name in archive.read(key))
+    stored = archive.read(key)
+    if not _is_unicode(stored):
+        raise DataError(f"{archive.path}: {key} has a name that is no Unicode text")
+    names = tuple(str(name) for name in stored)
     if len(set(names)) < len(names):
         raise DataError(f"{archive.path}: {key} has a name twice: {', '.join(names)}")
     return names
+
+
+def _is_unicode(texts: Array) -> bool:
+    """Return whether an array of NumPy's texts holds characters: it keeps any 32 bits for one."""
+    if not texts.nbytes:
+        return True
+    native = np.ascontiguousarray(texts, dtype=texts.dtype.newbyteorder("="))
+    codes = native.view(np.uint32)
+    return not bool(((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any())
 
 
 def _groups(archive: Archive, key: str, suffixes: list[str], ys: list[Array]) -> Integers:

@@ -17,6 +17,7 @@ from paribus.data.documents import Files
 from paribus.data.source import Source
 from paribus.data.tables import parts
 from paribus.errors import DataError
+from paribus.filenames import is_file
 
 if TYPE_CHECKING:
     from paribus.spec.data import Data
@@ -40,11 +41,11 @@ def find(section: Data, objective: Objective) -> Source:
 
 
 def _files(path: Path) -> tuple[list[Path], Path | None]:
-    if path.is_file():
+    if is_file(path):
         return [path], None
     files = listed(path)
     for file in files:
-        if file.suffix != SUFFIX or not file.is_file():
+        if file.suffix != SUFFIX or not is_file(file):
             raise DataError(
                 f"{file}: not a {SUFFIX} file; expected a folder of {SUFFIX} files. Remove or hide "
                 "it (a name that starts with a dot)"

@@ -18,6 +18,7 @@ from paribus.data.tables.lines import JSONLines
 from paribus.data.tables.saved import Saved, member
 from paribus.data.tables.table import Reader
 from paribus.errors import DataError, SpecError
+from paribus.filenames import is_file, is_folder
 
 TRAIN, VALIDATION, TEST = "train", ("validation", "val"), "test"
 
@@ -48,7 +49,7 @@ def located(source: str, path: str | None) -> Path:
     if path is None:
         raise SpecError(f"data.source = {source!r} needs data.path")
     found = Path(path).expanduser()
-    if not found.is_file() and not found.is_dir():
+    if not is_file(found) and not is_folder(found):
         raise DataError(f"data.path = {path!r}: there is no such file or folder")
     return found
 
@@ -59,9 +60,9 @@ def find(path: Path, suffix: str) -> Parts:
     Raises:
         DataError: a folder without training part, or with files whose part is not clear.
     """
-    if path.is_file():
+    if is_file(path):
         return Parts([path], None)
-    there = {p.stem: p for p in listed(path) if p.suffix == suffix and p.is_file()}
+    there = {p.stem: p for p in listed(path) if p.suffix == suffix and is_file(p)}
     return _parts(there, path, suffix)
 
 
@@ -71,9 +72,9 @@ def saved(folder: Path) -> Parts:
     Raises:
         DataError: it is none, or has parts that are not clear.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise DataError(f"{folder} is a file; expected a folder that datasets.save_to_disk wrote")
-    if not (folder / "dataset_dict.json").is_file():
+    if not is_file(folder / "dataset_dict.json"):
         return Parts([folder], None)
     splits = member(folder, "dataset_dict.json").get("splits")
     if not isinstance(splits, list) or not all(
@@ -82,7 +83,7 @@ def saved(folder: Path) -> Parts:
         raise DataError(f"{folder / 'dataset_dict.json'}: names no splits")
     there = {name: folder / name for name in splits}
     for split in there.values():
-        if not split.is_dir():
+        if not is_folder(split):
             raise DataError(f"{split}: there is no such folder, but dataset_dict.json names it")
         require_contained(split, folder)
     return _parts(there, folder, "")

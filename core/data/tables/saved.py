@@ -18,6 +18,7 @@ from paribus.data.contained import require_contained
 from paribus.data.tables.features import MAXIMUM_BYTES, features_of, parsed
 from paribus.data.tables.table import Reader, explained
 from paribus.errors import DataError
+from paribus.filenames import is_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -101,7 +102,7 @@ def member(folder: Path, name: str) -> dict[str, Any]:
         DataError: there is no such file, it leads out of the folder, or is something else.
     """
     path = folder / name
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(
             f"{folder}: has no {name}; expected a folder that datasets.save_to_disk wrote, of a "
             "Dataset or a DatasetDict"
@@ -120,7 +121,7 @@ def _file(folder: Path, entry: Any) -> Path:
             f"in the folder. {_HINT.capitalize()}"
         )
     path = folder / name
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"{path}: there is no such file, but state.json names it; {_HINT}")
     require_contained(path, folder)
     # A stream that was cut off between two batches would be read as a shorter one.
