@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -126,7 +126,8 @@ def run(
                 _run(spec, backend, device, None, False, None, folder, limit, False, thrift)
                 with (folder / METRICS).open("ab") as stream:
                     stream.write(last)
-            RunFolder(folder).write_result(read_result(folder) | status.failure(error))
+            with closing(RunFolder(folder)) as ended:
+                ended.write_result(read_result(folder) | status.failure(error))
             error.add_note(f"go on with: {command(folder, native=spec.native is not None)}")
             raise error from None
         # What the failed attempt has left in circles is memory, too.
