@@ -12,7 +12,9 @@ crosses is NumPy; tensors have canonical names, layouts and shapes
 ``float64``, else float32) unless said otherwise.
 
 A session belongs to one thread. An adapter raises ``paribus.errors`` only: ``Unsupported`` for a
-value that it cannot honour, naming it, and never a silent substitute.
+value that it cannot honour, naming it, and never a silent substitute; ``OutOfMemory`` where its
+framework says that memory is not there (``paribus.exhaustion``), after which core only closes the
+session.
 """
 
 from __future__ import annotations

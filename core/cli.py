@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from paribus.spec import Spec
 
 INTERRUPTED = 130
+# How the note begins that says how to go on with a run that an error has ended.
+GO_ON = "go on with: "
 TERMINATED = 143
 
 
@@ -209,6 +211,9 @@ def main(arguments: list[str] | None = None) -> int:
         code = int(app(args=arguments, standalone_mode=False) or 0)
     except ParibusError as error:
         typer.echo(f"paribus: {error}", err=True)
+        for note in getattr(error, "__notes__", ()):
+            if note.startswith(GO_ON):
+                typer.echo(note, err=True)
         return error.exit_code
     except Terminated:
         typer.echo("paribus: terminated", err=True)

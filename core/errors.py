@@ -12,6 +12,7 @@ not in this tree is a defect of ours and is reported as one.
     │   ├── UnknownBackend       exit code 2   no adapter of that name is registered
     │   ├── BackendMissing                     its framework is not installed
     │   ├── DeviceMissing                      the device is not on this machine
+    │   ├── OutOfMemory                        the device, or the machine, has no more memory
     │   └── Unsupported                        the adapter cannot honour a value; it says which
     └── RunError                 exit code 1
         ├── NonFiniteLoss                      the loss became NaN or infinite at a named step
@@ -64,6 +65,18 @@ class BackendMissing(BackendError):
 
 class DeviceMissing(BackendError):
     """The requested device does not exist on this machine."""
+
+
+class OutOfMemory(BackendError):
+    """A computation needs more memory than there is; what it was to change may be half changed.
+
+    The session that raised it, or the replicas, can only be closed.
+
+    Attributes:
+        trainings: how many were made together when it happened.
+    """
+
+    trainings = 1
 
 
 class Unsupported(BackendError):

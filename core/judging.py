@@ -57,6 +57,16 @@ class Judge:
             for part in _parts(plan, self.classes)
         )
 
+    def sample(self, feed: Feed, rows: Integers) -> None:
+        """Judge the first batch of each shape that ``evaluate`` would compute of ``rows``."""
+        for plan in self.inputs.evaluation(rows, EVALUATION_BATCH):
+            first = plan.first(1)
+            if self.inputs.objective in LANGUAGE:
+                feed.evaluate(first)
+            else:
+                outputs = np.asarray(feed.predict(first), dtype=np.float64)
+                self._of([(_real_rows(first), outputs)])
+
     def plan(self, rows: Integers) -> EvalPlan:
         """Return the batches that rows of images or a table are judged in."""
         (plan,) = self.inputs.evaluation(rows, EVALUATION_BATCH)

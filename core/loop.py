@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from paribus.adapter import Array
-from paribus.errors import NonFiniteLoss
+from paribus.errors import DataError, NonFiniteLoss
 from paribus.feeding import Feed
 from paribus.metrics import Evaluation
 from paribus.position import Kept
@@ -40,6 +40,7 @@ class Trained:
         seconds: wall time of everything; train_seconds: of optimizer steps only, without
             compile_seconds.
         examples: rows that went through optimizer steps.
+        skipped: optimizer steps that were left out, because their loss was not finite.
     """
 
     weights: dict[str, Array]
@@ -53,6 +54,7 @@ class Trained:
     train_seconds: float
     compile_seconds: float
     examples: int
+    skipped: int = 0
 
     @property
     def images_per_second(self) -> float | None:
@@ -76,7 +78,12 @@ def train(work: Training) -> Trained:
             if isinstance(wanted, Results):
                 answer = wanted.pending.result()
             elif isinstance(wanted, Judgement) and len(work.validation):
-                answer = work.judge.evaluate(feed, work.validation)
+                try:
+                    answer = work.judge.evaluate(feed, work.validation)
+                except DataError:
+                    # The steps are made; a run can go on when the rows can be read again.
+                    work.keeping.save()
+                    raise
 
 
 def training(work: Training) -> Generator[Wanted, Any, Trained]:
@@ -120,6 +127,7 @@ def training(work: Training) -> Generator[Wanted, Any, Trained]:
         train_seconds=at.train_seconds,
         compile_seconds=at.compile_seconds,
         examples=at.epoch * sum(schedule.sizes),
+        skipped=at.skipped,
     )
 
 

@@ -17,6 +17,7 @@ from paribus.data import Dataset, Streamed
 from paribus.feeding import Feed, Supply
 from paribus.native.ported import open_session
 from paribus.replicas import Replicas
+from paribus.thrift import Thrift
 from paribus.tuning import Choice, Tuning
 
 OPEN_SESSIONS = 3
@@ -29,6 +30,7 @@ class Machine(Closing):
         backend: the descriptor; device: resolved, never ``auto``; precision; numerics.
         compile_seconds: spent by all sessions so far, closed ones included.
         tuning: how far ``fast`` numerics may go, and what the run has chosen before.
+        thrift: what it gives up for want of memory.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class Machine(Closing):
         precision: Precision,
         numerics: Numerics,
         tuning: Tuning | None = None,
+        thrift: Thrift | None = None,
     ) -> None:
         self.backend = backend
         self.device = device
         self.precision: Precision = precision
         self.numerics: Numerics = numerics
         self.tuning = tuning or Tuning()
+        self.thrift = thrift or Thrift()
         self._open: OrderedDict[str, _Open] = OrderedDict()
         # The replicas that were asked for last: the next trial asks for the same again.
         self._shared: dict[str, _Shared] = {}
@@ -92,7 +96,7 @@ class Machine(Closing):
         key = _key(network, task)
         if key not in self._open:
             registry.check(self.backend, network, task, self.precision, self.device)
-            while len(self._open) >= OPEN_SESSIONS:
+            while len(self._open) >= (1 if self.thrift.alone else OPEN_SESSIONS):
                 self._close(next(iter(self._open)))
             self._open[key] = _Open(
                 open_session(
@@ -143,8 +147,9 @@ class Machine(Closing):
 
     def feed(self, session: Session, dataset: Dataset) -> Feed:
         """Return the dataset's way to the session; in memory it is put there at the first call."""
-        if isinstance(dataset.x, Streamed):
-            return Feed(session, dataset.x, dataset.y)
+        x = self.thrift.examples(dataset.x)
+        if isinstance(x, Streamed):
+            return Feed(session, x, dataset.y)
         feeds = self.feeds(session)
         if dataset.fingerprint not in feeds:
             feeds[dataset.fingerprint] = Feed(session, dataset.x, dataset.y)

@@ -44,6 +44,7 @@ class Position:
         best, waited: of early stopping: the best value so far, and epochs since.
         kept: the best epoch so far, with ``keep = "best"``.
         validations: of the epochs before, in order.
+        skipped: steps that were left out so far, because their loss was not finite.
         seconds, train_seconds, compile_seconds: spent so far, as in ``Trained``.
     """
 
@@ -55,6 +56,7 @@ class Position:
     waited: int = 0
     kept: Kept | None = None
     validations: list[Evaluation | None] = field(default_factory=list)
+    skipped: int = 0
     seconds: float = 0.0
     train_seconds: float = 0.0
     compile_seconds: float = 0.0

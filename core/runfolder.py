@@ -27,6 +27,8 @@ from paribus.runstate.store import CHECKPOINTS, Store
 
 RESULT, SPEC, METRICS, WEIGHTS = "result.json", "spec.toml", "metrics.jsonl", "weights.safetensors"
 PRETRAINED, TOKENIZER = "pretrain.safetensors", "tokenizer.json"
+# Bytes of a row: labels and a few numbers.
+LONGEST_ROW = 1 << 16
 OURS = (RESULT, SPEC, METRICS, WEIGHTS, PRETRAINED, TOKENIZER)
 
 
@@ -171,6 +173,21 @@ def read_result(path: Path) -> dict[str, Any]:
     if not isinstance(result, dict):
         raise RunFolderError(f"{file} is not a run's result: expected a JSON object")
     return result
+
+
+def last_line(path: Path) -> bytes:
+    """Return the last row of a run folder's ``metrics.jsonl`` as it stands there; it may be none.
+
+    Raises:
+        RunFolderError: it cannot be read.
+    """
+    try:
+        with (path / METRICS).open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, 2) - LONGEST_ROW))
+            lines = stream.read().splitlines(keepends=True)
+    except OSError as error:
+        raise RunFolderError(f"{path / METRICS} is not readable: {error}") from error
+    return lines[-1] if lines else b""
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

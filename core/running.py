@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -12,14 +15,30 @@ from safetensors import SafetensorError
 
 from paribus import registry, status, weights
 from paribus.cachefolder import cache_folder
-from paribus.errors import NonFiniteLoss, RunFolderError, SpecError
+from paribus.errors import (
+    DataError,
+    NonFiniteLoss,
+    OutOfMemory,
+    ParibusError,
+    RunFolderError,
+    SpecError,
+)
 from paribus.feeding import Feed
 from paribus.keeping import Stopped
 from paribus.machine import Machine
 from paribus.native.natives import Natives
 from paribus.progress import Progress
 from paribus.result import Result, open_model
-from paribus.runfolder import PRETRAINED, SPEC, TOKENIZER, WEIGHTS, RunFolder
+from paribus.runfolder import (
+    METRICS,
+    PRETRAINED,
+    SPEC,
+    TOKENIZER,
+    WEIGHTS,
+    RunFolder,
+    last_line,
+    read_result,
+)
 from paribus.runmodel import describe_model
 from paribus.runstate.interruption import Interruption
 from paribus.runstate.keeper import Keeper
@@ -35,7 +54,9 @@ from paribus.steps.finetune import finetune
 from paribus.steps.optimize import optimize
 from paribus.steps.prepare import prepare
 from paribus.steps.pretrain import pretrain
+from paribus.steps.rehearsal import rehearse, require_all
 from paribus.steps.select import select
+from paribus.thrift import Thrift
 from paribus.tuning import Tuning
 
 STEPS: dict[str, Callable[[Experiment], None]] = {
@@ -56,6 +77,7 @@ def run(
     progress: Progress | None = None,
     resume: str | Path | None = None,
     stop_after: int | None = None,
+    check: bool = True,
 ) -> Result:
     """Run an experiment, or go on with a run of it, and return its result.
 
@@ -70,16 +92,96 @@ def run(
             ``out``. Of a run that is complete the result is returned.
         stop_after: stop after so many further optimizer steps, all trainings together, unless the
             run ends before; the result's status is then ``stopped``.
+        check: of an experiment of several steps, first try one batch of everything that it may
+            train (``paribus.steps.rehearsal``), before a folder is made or emptied.
+
+    A run that has no more memory goes on from its last checkpoint with less beside its steps, to
+    the same result (``paribus.thrift``).
 
     In the main thread, SIGINT and SIGTERM are heard when the steps under way are done and the
     state of the run is kept, and then do what they always do; a second one does it at once.
 
     Raises:
         SpecError, DataError, WeightsError: before any training, where they can be known.
-        BackendError: the backend or device is not there, or cannot honour the spec.
+        BackendError: the backend or device is not there, cannot honour the spec, or has not the
+            memory (``OutOfMemory``).
         RunError: the run could not go on; the folder stays readable and says why.
         RunFolderError: the folder cannot be written, or cannot go on.
     """
+    thrift, limit = Thrift(), _Limit(stop_after)
+    while True:
+        try:
+            return _run(
+                spec, backend, device, out, overwrite, progress, resume, limit, check, thrift
+            )
+        except _Again as again:
+            resume, out, overwrite, check = again.folder, None, False, False
+        except _Diverged as diverged:
+            folder, error = diverged.folder, diverged.error
+            last = last_line(folder)
+            with suppress(ParibusError, OSError):
+                # The same steps once more, as far as they were good: without a checkpoint, or
+                # since the last one, a few minutes.
+                limit = _Limit(None, diverged.good)
+                _run(spec, backend, device, None, False, None, folder, limit, False, thrift)
+                with (folder / METRICS).open("ab") as stream:
+                    stream.write(last)
+            RunFolder(folder).write_result(read_result(folder) | status.failure(error))
+            error.add_note(f"go on with: {command(folder)}")
+            raise error from None
+        # What the failed attempt has left in circles is memory, too.
+        gc.collect()
+
+
+@dataclass
+class _Limit:
+    """The optimizer steps after which a run stops: from where it began, and of the whole run."""
+
+    further: int | None
+    step: int | None = None
+
+    def after(self, steps: int) -> int | None:
+        """Return how many more there are after ``steps`` steps of the run."""
+        if self.step is None and self.further is not None:
+            self.step = steps + self.further
+        return None if self.step is None else self.step - steps
+
+
+class _Again(Exception):
+    """The run in a folder is to go on with less memory."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder))
+        self.folder = folder
+
+
+class _Diverged(Exception):
+    """A training that the run needs came to a loss that is not finite, after ``good`` steps."""
+
+    def __init__(self, folder: Path, good: int, error: NonFiniteLoss) -> None:
+        super().__init__(str(error))
+        self.folder, self.good, self.error = folder, good, error
+
+
+def _run(
+    spec: Spec,
+    backend: str | None,
+    device: str | None,
+    out: str | Path | None,
+    overwrite: bool,
+    progress: Progress | None,
+    resume: str | Path | None,
+    limit: _Limit,
+    check: bool,
+    thrift: Thrift,
+) -> Result:
+    """Make one attempt of what ``run`` says.
+
+    Raises:
+        _Again: it had no more memory, and something to give up.
+        _Diverged: instead of ``NonFiniteLoss``, where the state before it is not on the disk.
+    """
+    stop_after = limit.further
     descriptor = registry.choose(spec.backend if backend is None else backend)
     place = registry.resolve_device(descriptor, spec.device if device is None else device)
     spec = absolute(spec).model_copy(update={"backend": descriptor.name, "device": place})
@@ -98,16 +200,26 @@ def run(
     examples = Examples(spec, natives)
     prepare(spec, examples)
     data = sources(spec, examples)
+    machine = Machine(descriptor, place, spec.precision, spec.numerics, thrift=thrift)
     if opened is not None:
         opened.require_data(data)
-        folder, begun = opened.folder(target, overwrite=overwrite)
-    else:
-        begun = None
-        folder = (
-            RunFolder.numbered(Path("runs") / spec.name, descriptor.name)
-            if target is None
-            else RunFolder.create(target, overwrite=overwrite)
-        )
+    try:
+        if check and len(spec.steps) > 1:
+            where = target or (Path("runs") / spec.name if opened is None else opened.path)
+            require_all(rehearse(spec, examples, machine), machine, where)
+        if opened is not None:
+            folder, begun = opened.folder(target, overwrite=overwrite)
+        else:
+            begun = None
+            folder = (
+                RunFolder.numbered(Path("runs") / spec.name, descriptor.name)
+                if target is None
+                else RunFolder.create(target, overwrite=overwrite)
+            )
+    except BaseException:
+        machine.close()
+        raise
+    machine.tuning = _tuning(spec, begun)
     folder.write(SPEC, dumps(spec))
     result = status.header(spec, descriptor)
     skipped = examples.skipped
@@ -117,6 +229,8 @@ def run(
         "skipped_files": skipped,
     }
     folder.write_result(result)
+    if thrift.events:
+        result["out_of_memory"] = thrift.events
     keeper: Keeper | None = None
 
     def tell(ending: dict[str, Any]) -> None:
@@ -125,13 +239,14 @@ def run(
     try:
         with (
             progress or Progress() as shown,
-            Machine(
-                descriptor, place, spec.precision, spec.numerics, _tuning(spec, begun)
-            ) as machine,
+            machine,
             Interruption() as interruption,
         ):
+            if thrift.events:
+                shown.note(thrift.said)
             _say_first(shown, opened, skipped)
             state = None if begun is None else begun.state
+            stop_after = limit.after(0 if state is None else state.optimizer_steps)
             ledger = Ledger(
                 experiment_tree(spec),
                 data,
@@ -145,8 +260,22 @@ def run(
     except Stopped:
         tell({"status": "stopped"})
         return Result(folder.path)
+    except OutOfMemory as error:
+        tell(status.failure(error))
+        if keeper is not None:
+            keeper.rescue()
+        if thrift.give_up(error):
+            raise _Again(folder.path) from None
+        if keeper is not None and keeper.store.numbers:
+            error.add_note(f"go on with: {command(folder.path)}")
+        raise
     except BaseException as error:
         tell(status.failure(error))
+        if keeper is not None and isinstance(error, DataError):
+            keeper.rescue()
+        good = None if keeper is None else keeper.good
+        if isinstance(error, NonFiniteLoss) and good is not None:
+            raise _Diverged(folder.path, good, error) from None
         if keeper is not None and keeper.store.numbers:
             error.add_note(f"go on with: {command(folder.path)}")
         raise
@@ -231,10 +360,14 @@ def test(experiment: Experiment, model: Model) -> dict[str, Any]:
     """
     rows = experiment.examples.split(model.data).test
     dataset = experiment.examples.dataset(model.data)
-    with open_model(experiment.machine, model) as session:
-        found = model.judge.evaluate(Feed(session, dataset.x, dataset.y), rows)
+    machine = experiment.machine
+    if machine.thrift.alone:
+        machine.close()
+    with open_model(machine, model) as session:
+        feed = Feed(session, machine.thrift.examples(dataset.x), dataset.y)
+        found = model.judge.evaluate(feed, rows)
         experiment.say_choices()
-        experiment.machine.forget(session)
+        machine.forget(session)
     if not isfinite(found.loss):
         raise NonFiniteLoss(
             f"test: the test loss is {found.loss}: the model has diverged. Lower the learning rate "

@@ -1,9 +1,7 @@
 """One training's optimizer steps on their way to the adapter and back.
 
-An adapter gets as many steps at a time as fit into about half a second: enough to hide the cost of
-a call, few enough for a live progress bar and a prompt Ctrl-C. How an epoch is cut changes no
-arithmetic. One chunk is in flight while the next is prepared, except where the state of the run is
-kept: then none is.
+How an epoch is cut changes no arithmetic. One chunk is in flight while the next is prepared, except
+where the state of the run is kept: then none is.
 """
 
 from __future__ import annotations
@@ -18,51 +16,25 @@ import numpy as np
 
 from paribus.adapter import Pending
 from paribus.batches import Schedule
-from paribus.errors import NonFiniteLoss
+from paribus.errors import DataError
 from paribus.feeding import Fed, Supply
 from paribus.judging import Judge
 from paribus.keeping import Keeping
 from paribus.learner import Learner
 from paribus.metrics import Evaluation
-from paribus.places import LARGEST_CHUNK
+from paribus.pace import Pace
 from paribus.plan import Integers, TrainPlan
 from paribus.position import Position
 from paribus.progress import Progress
+from paribus.skipping import Found, Skipping, bad_steps
+from paribus.steprows import Row, diverged, step_rows
 
-CHUNK_SECONDS = 0.5
-
-Row = dict[str, Any]
 AfterEpoch = Callable[[int, Evaluation | None], bool]
 
 
 def silent(epoch: int, validation: Evaluation | None) -> bool:
     """Let a training go on; the ``after_epoch`` of those that nobody listens to."""
     return False
-
-
-class Pace:
-    """How many steps are sent at a time: about half a second's worth.
-
-    Args:
-        size: steps of the first plan.
-        seconds: what a plan should take.
-
-    Attributes:
-        size: steps of the next plan, at most.
-        ahead: whether it may be sent while the one before is under way.
-    """
-
-    ahead = True
-
-    def __init__(self, size: int = 8, seconds: float = CHUNK_SECONDS) -> None:
-        self.size, self._seconds = size, seconds
-
-    def adapt(self, steps: int, seconds: float) -> None:
-        """Learn from a plan that took so long; two are in flight, so it is at most doubled."""
-        if seconds < self._seconds / 2 and steps == self.size:
-            self.size = min(LARGEST_CHUNK, self.size * 2)
-        elif seconds > self._seconds * 4:
-            self.size = max(1, self.size // 2)
 
 
 @dataclass(frozen=True)
@@ -133,32 +105,59 @@ class Steps:
         self._work, self._at = work, work.position
         self._began = work.clock() - self._at.seconds
         self._compiled = work.session.compile_seconds - self._at.compile_seconds
+        skips = work.schedule.recipe.on_nonfinite == "skip"
+        self._skipping = Skipping(work.session, work.position) if skips else None
 
     def epoch(self) -> Generator[Wanted, Any, float]:
         """Run what is left of the epoch under way; return its mean loss over examples or tokens."""
+        if self._skipping is None:
+            return (yield from self._epoch())
+        self._skipping.begin()
+        while True:
+            try:
+                return (yield from self._epoch())
+            except Found as found:
+                self._skipping.leave_out(found.step)
+
+    def _epoch(self) -> Generator[Wanted, Any, float]:
+        """Run what is left of the epoch.
+
+        Raises:
+            Found: a step is to be left out; nothing is under way.
+        """
         work, at, session = self._work, self._at, self._work.session
         under_way: tuple[Fed[TrainPlan], Pending, float] | None = None
-        sent, lap = at.start, _Lap(work)
+        lap = _Lap(work)
         with closing(work.feed.fed(self._plans())) as plans:
             while True:
                 yield Turn()
-                fed = next(plans, None)
-                if work.keeping.due(sent - at.start):
+                fed = yield from self._next(plans, under_way)
+                ahead = 0 if under_way is None else under_way[0].plan.steps
+                copies = self._skipping is not None and self._skipping.due(ahead)
+                if copies or self._keeps(ahead):
                     if under_way is not None:
                         yield from self._collect(*under_way)
                         under_way = None
                     at.train_seconds += lap.seconds()
                     self.take_time()
-                    work.keeping.save()
+                    if copies and self._skipping is not None:
+                        self._skipping.copy()
+                    if self._keeps(0):
+                        work.keeping.save()
                     lap = _Lap(work)
                 upcoming = None
                 if fed is not None:
                     began = work.clock()
                     pending = session.train_steps(fed.handle, fed.plan)
                     upcoming = (fed, pending, began)
-                    sent += fed.plan.steps
                 if under_way is not None:
-                    yield from self._collect(*under_way)
+                    try:
+                        yield from self._collect(*under_way)
+                    except Found:
+                        if upcoming is not None:
+                            yield Results(upcoming[1])
+                            work.feed.free(upcoming[0])
+                        raise
                 under_way = upcoming
                 if under_way is not None and not work.pace.ahead:
                     yield from self._collect(*under_way)
@@ -177,13 +176,41 @@ class Steps:
         self._at.seconds = self._work.clock() - self._began
         self._at.compile_seconds = self._work.session.compile_seconds - self._compiled
 
+    def _keeps(self, ahead: int) -> bool:
+        """Whether the state is to be kept; not while steps are made for a second time."""
+        replaying = self._skipping is not None and self._skipping.replaying(ahead)
+        return not replaying and self._work.keeping.due(ahead)
+
+    def _next(
+        self,
+        plans: Iterator[Fed[TrainPlan]],
+        under_way: tuple[Fed[TrainPlan], Pending, float] | None,
+    ) -> Generator[Wanted, Any, Fed[TrainPlan] | None]:
+        """Return the next plan with its rows, or None.
+
+        Where rows cannot be read any more, the state is kept first: a run can go on when they can.
+        """
+        try:
+            return next(plans, None)
+        except DataError:
+            if under_way is not None:
+                yield from self._collect(*under_way)
+            self.take_time()
+            if self._skipping is None or not self._skipping.replaying(0):
+                self._work.keeping.save()
+            raise
+
     def _plans(self) -> Iterator[TrainPlan]:
         """Yield the epoch's plans from its start, each as long as is right when asked for."""
         work, at = self._work, self._at
         start = at.start
         epoch = work.schedule.epoch(at.epoch - 1)
         while start < work.schedule.steps_per_epoch:
-            size = work.pace.size
+            free = None if self._skipping is None else self._skipping.until(start)
+            if free == 0:
+                start += 1
+                continue
+            size = work.pace.size if free is None else min(work.pace.size, free)
             most = work.feed.steps(work.schedule.sizes[start]) or size
             room = work.keeping.room(start - at.start) or size
             plan = epoch.plan(start, min(size, most, room))
@@ -198,38 +225,26 @@ class Steps:
         results = yield Results(pending)
         work.feed.free(fed)
         work.pace.adapt(plan.steps, work.clock() - sent)
-        losses, rates = results.losses, plan.scalars["learning_rate"]
         first = (at.epoch - 1) * work.schedule.steps_per_epoch + at.start + 1
-        rows: list[Row] = [
-            {
-                **work.labels,
-                "split": "train",
-                "epoch": at.epoch,
-                "optimizer_step": first + k,
-                "loss": float(losses[k]),
-                "learning_rate": float(rates[k]),
-            }
-            for k in range(plan.steps)
-        ]
-        if results.gradient_norms is not None:
-            for row, norm in zip(rows, results.gradient_norms, strict=True):
-                row["gradient_norm"] = float(norm)
-        bad = np.flatnonzero(~np.isfinite(losses))
+        rows = step_rows(work.labels, at.epoch, first, plan, results)
+        skipping, losses = self._skipping, results.losses
+        bad = np.flatnonzero(~np.isfinite(losses)) if skipping is None else bad_steps(results)
         # Steps after the first bad one mean nothing, and how many there are depends on the chunk.
         rows = rows[: bad[0] + 1] if bad.size else rows
-        work.record(rows)
-        work.keeping.advance(len(rows))
+        new = rows if skipping is None else skipping.new(rows, bad=bool(bad.size))
+        work.record(new)
+        work.keeping.advance(len(new))
         if bad.size:
-            k = int(bad[0])
-            raise NonFiniteLoss(
-                f"{work.title}: the training loss became "
-                f"{losses[k]} at optimizer step {first + k} (epoch {at.epoch}, learning rate "
-                f"{rates[k]:g}). Lower the learning rate, add schedule.warmup_epochs, or set "
-                "clip_norm"
-            )
-        work.progress.advance(plan.steps, float(losses[-1]))
+            if skipping is not None and skipping.in_a_row < work.schedule.recipe.most_skipped:
+                raise Found(at.start + int(bad[0]))
+            before = 0 if skipping is None else skipping.in_a_row - 1
+            raise diverged(work.title, rows[-1], before, work.session.export_weights())
+        work.progress.advance(len(new), float(losses[-1]))
         at.start += plan.steps
-        for loss, total in zip(losses.tolist(), work.schedule.totals(plan).tolist(), strict=True):
+        if skipping is not None:
+            skipping.made()
+        totals = work.schedule.totals(fed.asked).tolist()
+        for loss, total in zip(losses.tolist(), totals, strict=True):
             at.loss_sum += loss * total
             at.counted += total
 

@@ -21,10 +21,12 @@ from paribus.judging import judge_together
 from paribus.keeping import Keeping
 from paribus.loop import Trained, training
 from paribus.metrics import Evaluation
+from paribus.pace import Pace
 from paribus.plan import EvalPlan, Integers, StepResults, TrainPlan
 from paribus.progress import Progress
 from paribus.replicas import Replicas
-from paribus.stepping import Pace, Results, Row, Training, Turn, Wanted
+from paribus.stepping import Results, Training, Turn, Wanted
+from paribus.steprows import Row
 
 # Outputs, counted in numbers, that are judged at a time.
 JUDGED_NUMBERS = 1 << 23

@@ -14,6 +14,8 @@ from typing import Any
 
 import jax
 
+from paribus.backends.jax.memory import memory
+
 
 class Compiled:
     """The compiled functions of one session.
@@ -34,6 +36,7 @@ class Compiled:
     def computing(self) -> Iterator[None]:
         """Work on the session's device under its settings."""
         with ExitStack() as settings:
+            settings.enter_context(memory)
             settings.enter_context(double_precision())
             settings.enter_context(jax.default_device(self._device))
             if self._strict:

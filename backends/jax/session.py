@@ -22,6 +22,7 @@ from paribus.architectures import LANGUAGE, Network
 from paribus.architectures.parts import Part
 from paribus.backends.jax import native
 from paribus.backends.jax.compiled import Compiled
+from paribus.backends.jax.memory import memory
 from paribus.backends.jax.plans import (
     Data,
     Handle,
@@ -48,6 +49,7 @@ class UnderWay:
     def __init__(self, rows: list[Any], steps: int, norms: bool) -> None:
         self._rows, self._steps, self._norms = rows, steps, norms
 
+    @memory
     def result(self) -> StepResults:
         """Wait and return losses float64 [K] and, where asked for, norms float64 [K]."""
         parts = [np.asarray(row).reshape(-1, 2) for row in self._rows]
@@ -83,6 +85,7 @@ class JaxSession(Session):
         with self._compiled.computing():
             self._state = initial(self._network, self._task, tensors, self._copied)
 
+    @memory
     def export_weights(self) -> dict[str, Array]:
         """Return copies of all canonical tensors."""
         return exported(self._state.weights, self._network)
@@ -92,6 +95,7 @@ class JaxSession(Session):
         with self._compiled.computing():
             self._state = with_slots(self._state, self._network, self._task, slots, self._copied)
 
+    @memory
     def export_optimizer(self) -> dict[str, dict[str, Array]]:
         """Return copies of all slots."""
         return exported_slots(self._state, self._task)
@@ -103,6 +107,7 @@ class JaxSession(Session):
         with self._compiled.computing():
             return self._compiled.place(Handle(x, labels))  # type: ignore[no-any-return]
 
+    @memory
     def train_steps(self, handle: Handle, plan: TrainPlan) -> UnderWay:
         """Start K steps, in one call or in one a step."""
         data, reading, steps = self._prepare(handle, plan, self._steps.scalar_names())
@@ -124,6 +129,7 @@ class JaxSession(Session):
                 )
         return UnderWay(rows, plan.steps, self._task.norms)
 
+    @memory
     def gradients(self, handle: Handle, plan: TrainPlan) -> tuple[float, dict[str, Array]]:
         """Return the first step's loss and gradients."""
         # A gradient is what an update reads, whatever else that reads.
@@ -132,6 +138,7 @@ class JaxSession(Session):
         found = {name: np.array(total.gradients[name]) for name in self._task.trainable}
         return float(total.loss), found
 
+    @memory
     def evaluate(self, handle: Handle, plan: EvalPlan) -> Sums:
         """Return the sums over all batches; the losses are added in float64 on the device."""
         self._require_labels(handle)
@@ -150,6 +157,7 @@ class JaxSession(Session):
         """Return the real rows' outputs."""
         return self.forward(handle, plan, training=False)
 
+    @memory
     def forward(self, handle: Handle, plan: EvalPlan, *, training: bool) -> Array:
         """Return the real rows' outputs, batch by batch."""
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from paribus.backends.tensorflow.forwards import Targets
 from paribus.backends.tensorflow.inputs import draws_of
+from paribus.backends.tensorflow.memory import memory
 from paribus.backends.tensorflow.noise import keys_of
 from paribus.backends.tensorflow.steps import Batches
 from paribus.plan import StepResults, TrainPlan
@@ -28,6 +29,7 @@ class UnderWay:
     def __init__(self, rows: Any, norms: bool) -> None:
         self._rows, self._norms = rows, norms
 
+    @memory
     def result(self) -> StepResults:
         """Wait and return losses float64 [K] and, where asked for, norms float64 [K]."""
         rows = self._rows.numpy()

@@ -22,6 +22,8 @@ import tensorflow as tf
 # TensorFlow's public interface can switch determinism on but neither off nor read it.
 from tensorflow.python.framework import config as switches
 
+from paribus.backends.tensorflow.memory import memory
+
 
 class Traces:
     """The traced functions of one session.
@@ -44,7 +46,7 @@ class Traces:
         )
         _switch(not self._strict, self._strict)
         try:
-            with tf.device(self._device):
+            with memory, tf.device(self._device):
                 yield
         finally:
             _switch(*before)

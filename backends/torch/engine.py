@@ -22,6 +22,7 @@ from paribus.backends.torch import settings
 from paribus.backends.torch.batches import Batches, Examples, tensor
 from paribus.backends.torch.fast import Fast
 from paribus.backends.torch.losses import right
+from paribus.backends.torch.memory import memory
 from paribus.backends.torch.models import Model
 from paribus.backends.torch.observing import Observed
 from paribus.backends.torch.stepper import NUMPY, Forward, Setup, Stepper, Steps
@@ -36,6 +37,7 @@ T = TypeVar("T")
 class TorchSession(Session):
     """A session on any module that ``Model`` describes."""
 
+    @memory
     def __init__(
         self,
         network: Network,
@@ -77,6 +79,7 @@ class TorchSession(Session):
         """What was chosen so far."""
         return [] if self._fast is None else self._fast.choices
 
+    @memory
     def import_weights(self, tensors: Tensors) -> None:
         """Copy values into the module and the flat buffer."""
         weights.check(tensors, weights.shapes(self._network))
@@ -87,6 +90,7 @@ class TorchSession(Session):
         self._stepper.flat.reset()
         self._stepper.changes += 1
 
+    @memory
     def export_weights(self) -> dict[str, Array]:
         """Return copies in canonical layout."""
         return {name: _array(value) for name, value in self._stepper.placed.tensors.items()}
@@ -113,18 +117,21 @@ class TorchSession(Session):
             for slot, views in self._stepper.flat.slots.items()
         }
 
+    @memory
     def put(self, x: Array, y: Array | None) -> Examples:
         """Place examples; on the CPU the arrays' own memory is used where it can be."""
         dtype = NUMPY[self._dtype] if self._network.objective == "regression" else np.int64
         labels = None if y is None else tensor(y.astype(dtype, copy=False), self._device)
         return Examples(tensor(x, self._device), labels)
 
+    @memory
     def train_steps(self, handle: Examples, plan: TrainPlan) -> Steps:
         """Queue K steps."""
         if self._fast is not None:
             self._trying(lambda fast: fast.train(handle, plan))
         return self._stepper.run(handle, plan)
 
+    @memory
     def evaluate(self, handle: Examples, plan: EvalPlan) -> Sums:
         """Return sums; the losses are added up in float64 on the host."""
         objective, losses, correct, predictions = self._network.objective, [], [], 0
@@ -139,15 +146,18 @@ class TorchSession(Session):
         total = torch.cat(losses).cpu().numpy().astype(np.float64)
         return Sums(float(total.sum()), int(torch.stack(correct).sum()), predictions)
 
+    @memory
     def predict(self, handle: Examples, plan: EvalPlan) -> Array:
         """Return logits in evaluation mode."""
         return _array(torch.cat([x for *_, x in self._evaluated(handle, plan)]))
 
+    @memory
     def forward(self, handle: Examples, plan: EvalPlan, *, training: bool) -> Array:
         """Return logits; in training mode each batch is normalised by itself."""
         with self._stepper.placed.unchanged():
             return _array(torch.cat([x for *_, x in self._stepper.outputs(handle, plan, training)]))
 
+    @memory
     def activations(self, handle: Examples, plan: EvalPlan, *, training: bool) -> dict[str, Array]:
         """Return what the module lets hooks see of its nodes, and the outputs as the last one."""
         seen = Observed(self._network, self._stepper.placed.module, self._model.names)
@@ -156,6 +166,7 @@ class TorchSession(Session):
                 seen.batch(outputs)
         return seen.values()
 
+    @memory
     def gradients(self, handle: Examples, plan: TrainPlan) -> tuple[float, dict[str, Array]]:
         """Return loss and gradients of the first step."""
         loss, found = self._stepper.gradients(handle, plan)

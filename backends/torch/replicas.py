@@ -19,6 +19,7 @@ from paribus.architectures import Network
 from paribus.backends.torch import settings
 from paribus.backends.torch.batches import tensor
 from paribus.backends.torch.chain import Chain, Keys
+from paribus.backends.torch.memory import memory
 from paribus.backends.torch.stacked import Part, Stacked
 from paribus.backends.torch.stored import Rows, Store, shared, store
 from paribus.errors import WeightsError
@@ -39,6 +40,7 @@ FEW = 8
 class TorchReplicas(Replicas):
     """See ``paribus.replicas.Replicas``."""
 
+    @memory
     def __init__(
         self,
         network: Network,
@@ -60,6 +62,7 @@ class TorchReplicas(Replicas):
         self._activations = 2 * activations * self._dtype.itemsize
         self._tensors = (3 + len(self._slots)) * self._stacked.width * self._dtype.itemsize
 
+    @memory
     def import_weights(self, replica: int, tensors: Tensors) -> None:
         """Copy values into the replica's rows."""
         weights.check(tensors, weights.shapes(self._network))
@@ -93,11 +96,13 @@ class TorchReplicas(Replicas):
             for slot in self._slots
         }
 
+    @memory
     def put(self, x: Array, y: Array | None) -> Store:
         """Place examples."""
         kind = self._numpy if self._network.objective == "regression" else np.int64
         return store(x, y, kind, self._device)
 
+    @memory
     def train_steps(self, handle: Store, plans: Mapping[int, TrainPlan]) -> dict[int, StepResults]:
         """Make K steps, group by group."""
         found: dict[int, StepResults] = {}
@@ -108,6 +113,7 @@ class TorchReplicas(Replicas):
                 self._stacked.put_back(part)
         return {replica: found[replica] for replica in plans}
 
+    @memory
     def predict(self, handle: Store, plans: Mapping[int, EvalPlan]) -> dict[int, Array]:
         """Return outputs, group by group."""
         found: dict[int, Array] = {}

@@ -23,6 +23,7 @@ from paribus.backends.torch import settings
 from paribus.backends.torch.batches import Batches, Examples, tensor
 from paribus.backends.torch.flat import Flat
 from paribus.backends.torch.losses import row_losses
+from paribus.backends.torch.memory import memory
 from paribus.backends.torch.models import Model
 from paribus.backends.torch.placed import Placed
 from paribus.errors import Unsupported
@@ -57,6 +58,7 @@ class Steps:
     norms: Tensor | None
     weights: npt.NDArray[np.float64]
 
+    @memory
     def result(self) -> StepResults:
         """Wait; the sums are taken on the host, in float64 on every device."""
         losses = self.losses.cpu().numpy().astype(np.float64)

@@ -13,7 +13,8 @@ from paribus.adapter import Numerics, Precision
 from paribus.feeding import Feed
 from paribus.judging import Judge
 from paribus.progress import Progress
-from paribus.stepping import Results, Row, Steps, Training
+from paribus.stepping import Results, Steps, Training
+from paribus.steprows import Row
 from paribus.tuning import Tuning
 from rivals.works import WORKS
 

@@ -13,6 +13,14 @@ Resume = Annotated[
     Path | None,
     typer.Option(metavar="RUN", help="Go on with this run of the spec, begun on any backend."),
 ]
+Check = Annotated[
+    bool | None,
+    typer.Option(
+        "--check/--no-check",
+        help="Only try one batch of everything that would be trained, and say what would fail; "
+        "by default a run of several steps does so first.",
+    ),
+]
 StopAfter = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, help="Stop after N further optimizer steps, to go on later."),
@@ -30,6 +38,7 @@ def run(
     overwrite: Overwrite = False,
     resume: Resume = None,
     stop_after: StopAfter = None,
+    check: Check = None,
     quiet: Quiet = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Lines of progress where there is no terminal.")
@@ -42,6 +51,15 @@ def run(
     from paribus.spec import load
 
     loaded = load(spec, overrides or [])
+    if check:
+        from paribus.checking import check as check_spec
+        from paribus.report.rehearsal import show_tried
+
+        tried = check_spec(loaded, backend=backend, device=device, out=out)
+        show_tried(tried)
+        if any(one.error is not None for one in tried):
+            raise typer.Exit(1)
+        return
     done = resume is not None and is_complete(resume)
     try:
         result = run_spec(
@@ -53,6 +71,7 @@ def run(
             progress=progress.choose(quiet=quiet, verbose=verbose),
             resume=resume,
             stop_after=stop_after,
+            check=check is None,
         )
     except (KeyboardInterrupt, SystemExit) as error:
         for note in getattr(error, "__notes__", ()):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -195,8 +196,15 @@ class Stamp(NamedTuple):
         Raises:
             DataError: it has changed, or is gone.
         """
-        if (now or Stamp.of(file)) != self:
+        found = now or Stamp.of(file)
+        if found != self:
             raise DataError(
-                f"{file}: has changed while the run was reading from it; leave data alone until "
-                "a run is over, and start this one again"
+                f"{file}: has changed while the run was reading from it: it was {self}, and is "
+                f"{found} now. Bring it back as it was, with its time of change (cp -p), and go "
+                "on, or begin anew; leave data alone until a run is over"
             )
+
+    def __str__(self) -> str:
+        """Say it for people."""
+        when = datetime.fromtimestamp(self.changed / 1e9).isoformat(" ", "microseconds")
+        return f"of {self.size:,} bytes, changed {when}"

@@ -36,7 +36,12 @@ def tail_of(experiment: Experiment, network: Network, task: Task) -> Network | N
     What is drawn anew for each example is not looked at, and neither is room for the features.
     """
     capable = experiment.machine.backend.capabilities.parts
-    if not capable or not experiment.spec.cache.enabled or not _frozen(network, task):
+    if (
+        experiment.machine.thrift.alone
+        or not capable
+        or not experiment.spec.cache.enabled
+        or not _frozen(network, task)
+    ):
         return None
     parts = cut(network, task.trainable)
     return None if parts is None else parts.tail
@@ -111,6 +116,8 @@ def _say(experiment: Experiment, why: str) -> None:
 def _refusal(machine: Machine, work: Work, parts: Cut | None) -> str:
     """Return why features are not kept; empty where they are."""
     inputs = work.schedule.inputs
+    if machine.thrift.alone:
+        return "the memory is short"
     if inputs.objective in LANGUAGE:
         return "a language model reads other tokens, or predicts them, in every step"
     if not machine.backend.capabilities.parts:

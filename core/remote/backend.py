@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -190,6 +191,8 @@ class RemoteBackend(Closing, Backend):
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()[-STDERR_LINES:]
         self.close()
         said = "\n  ".join(lines) or "(nothing)"
+        if code == -signal.SIGKILL:
+            said += "\nIt was killed from outside, as a system does that has no memory left"
         return BackendError(
             f"the process of backend {self.name!r} ended with code {code} during {method}; "
             f"its last words:\n  {said}"

@@ -63,6 +63,8 @@ class Keeper(Keeping):
         steps: optimizer steps of the run so far, those of earlier legs included.
         earlier_seconds: wall time of trainings, or parts of them, that this leg was told of.
         store: where checkpoints are.
+        good: of a run that a loss ended which is not finite: the steps before it, where they are
+            no checkpoint yet and there are to be checkpoints.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Keeper(Keeping):
         self.store = Store(folder.path)
         self.steps = 0 if state is None else state.optimizer_steps
         self.earlier_seconds = 0.0
+        self.good: int | None = None
         self._folder, self._cadence, self._interruption = folder, cadence, interruption
         self._ledger = ledger
         self._journal = Journal([] if state is None else state.finished)
@@ -138,6 +141,10 @@ class Keeper(Keeping):
         try:
             trained = train(work)
         except NonFiniteLoss as error:
+            if lasting:
+                # The run ends by it; what is kept has to be from before.
+                self.good = self._good()
+                raise
             self._leave(attempt, error)
             self._keep_what_is_due()
             raise
@@ -225,6 +232,15 @@ class Keeper(Keeping):
         waiting, theirs = self._waiting.kept(held, len(under_way))
         self._write([*under_way, *waiting], held | theirs)
 
+    def rescue(self) -> None:
+        """Keep what has ended since the last checkpoint; what is under way has lost its session.
+
+        Where it had begun, the checkpoint before is the one to go on from.
+        """
+        if self.steps > self._kept and not any(a.work.position.begun for a in self._current):
+            self._current.clear()
+            self._write(*self._waiting.kept({}, 0))
+
     def _enter(self, identity: Identity, work: Training, lasting: bool) -> _Attempt:
         """Begin a training, or go on with it."""
         self._waiting.go_on(identity, work)
@@ -252,6 +268,11 @@ class Keeper(Keeping):
         entry = Finished(identity=attempt.identity, how=how, validations=heard, **values)
         self._journal.add(entry)
         self._current.remove(attempt)
+
+    def _good(self) -> int | None:
+        good, cadence = self.steps - 1, self._cadence
+        wanted = bool(cadence.minutes) or cadence.steps is not None
+        return good if wanted and good > self._kept else None
 
     def _keep_what_is_due(self) -> None:
         if self.due(0):
@@ -295,6 +316,7 @@ class Keeper(Keeping):
 
     def _rest(self) -> None:
         """Begin to wait for the next checkpoint."""
+        self._kept = self.steps
         cadence = self._cadence
         self._next = None if cadence.steps is None else self.steps + cadence.steps
         self._late = time.monotonic() + 60 * cadence.minutes if cadence.minutes else None

@@ -86,6 +86,7 @@ class Outcome(Record):
     train_seconds: Number
     compile_seconds: Number
     examples: Count
+    skipped: Count = 0
 
     @classmethod
     def of(cls, trained: Trained) -> Outcome:
@@ -139,6 +140,7 @@ class Place(Record):
     seconds: Number
     train_seconds: Number
     compile_seconds: Number
+    skipped: Count = 0
 
     @classmethod
     def of(cls, at: Position) -> Place:

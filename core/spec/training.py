@@ -197,6 +197,15 @@ class Recipe(Section):
     clip_norm: float | None = Field(
         default=None, gt=0, description="Largest global L2 norm of the gradient."
     )
+    on_nonfinite: Literal["stop", "skip"] = Field(
+        default="stop",
+        description="What becomes of a step whose loss or gradient is NaN or infinite: stop ends "
+        "the training, skip leaves the step out.",
+    )
+    most_skipped: int = Field(
+        default=10, ge=1, le=1_000_000,
+        description="With on_nonfinite = skip: as many in a row end the training all the same.",
+    )  # fmt: skip
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="classification: share of each label given to all."
     )

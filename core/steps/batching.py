@@ -23,7 +23,7 @@ from paribus.adapter import Task
 from paribus.architectures import INPUT, Network
 from paribus.batches import Shared
 from paribus.data import Dataset, Streamed
-from paribus.errors import NonFiniteLoss
+from paribus.errors import NonFiniteLoss, OutOfMemory
 from paribus.features.opening import opened_together, tail_of
 from paribus.optimizers import RULES
 from paribus.runstate.records import Identity
@@ -69,7 +69,11 @@ def fit_many(experiment: Experiment, jobs: Sequence[Job]) -> Generator[Outcome, 
     for index, job in enumerate(jobs):
         if index in groups:
             wave = groups[index]
-            found |= _together(experiment, {i: jobs[i] for i in wave})
+            try:
+                found |= _together(experiment, {i: jobs[i] for i in wave})
+            except OutOfMemory as error:
+                error.trainings = len(wave)
+                raise
             for one in wave:
                 groups.pop(one, None)
         yield found.pop(index) if index in found else _alone(experiment, job)
@@ -171,7 +175,9 @@ def _groups(experiment: Experiment, jobs: Sequence[Job]) -> dict[int, list[int]]
         ))  # fmt: skip
         alike.setdefault(key, []).append(index)
         copies = 4 + len(RULES[task.rule].slots)
-        most[key] = max(2, MEMORY // (copies * 8 * trains.parameter_count))
+        fits = MEMORY // (copies * 8 * trains.parameter_count)
+        together = experiment.machine.thrift.together
+        most[key] = max(2, fits if together is None else min(fits, together))
     found: dict[int, list[int]] = {}
     for key, members in alike.items():
         waves = -(-len(members) // most[key])
@@ -198,6 +204,7 @@ def _fits(experiment: Experiment, job: Job, dataset: Dataset, network: Network, 
     products = sum(prod(t.shape) for t in network.tensors.values() if t.role == "weight")
     return (
         spec.batched_trainings
+        and machine.thrift.together != 1
         and not job.lasting
         and job.after_epoch is silent
         and chain

@@ -13,6 +13,7 @@ from paribus.adapter import Task
 from paribus.architectures import Network
 from paribus.batches import Schedule
 from paribus.data import Dataset
+from paribus.errors import OutOfMemory
 from paribus.features.keys import content
 from paribus.features.opening import Work, opened
 from paribus.feeding import Supply
@@ -29,6 +30,7 @@ from paribus.steps.examples import View, step_data
 from paribus.steps.experiment import Experiment, Model
 from paribus.steps.initial import Initial, initial_weights
 from paribus.steps.reading import reading
+from paribus.steps.shards import that_fits
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def task_of(network: Network, recipe: Recipe, freeze: str, native_noise: bool) -
         trainable,
         decayed,
         clips=recipe.clip_norm is not None,
+        norms=recipe.on_nonfinite == "skip",
         label_smoothing=recipe.label_smoothing,
         native_noise=native_noise,
     )
@@ -180,9 +183,17 @@ def fit_alone(experiment: Experiment, job: Job) -> Fitted:
     keeper = experiment.keeper
     trained = keeper.recall(ready.identity, job.after_epoch, ready.judge.metrics, shapes)
     if trained is None:
-        session, feed = opened(experiment, work_of(experiment, ready))
-        work = training_of(experiment, ready, session, feed)
-        trained = keeper.train(ready.identity, work, lasting=job.lasting)
+        try:
+            session, feed = opened(experiment, work_of(experiment, ready))
+            work = training_of(experiment, ready, session, feed)
+            trained = keeper.train(ready.identity, work, lasting=job.lasting)
+        except OutOfMemory as error:
+            machine = experiment.machine
+            if not machine.thrift.alone:
+                raise
+            raise that_fits(
+                machine, ready.network, ready.task, ready.dataset, ready.schedule, error, job.step
+            ) from error
         experiment.say_choices()
     return ready.fitted(trained)
 
@@ -213,6 +224,7 @@ def training_of(
         experiment.record,
         experiment.progress,
         job.after_epoch,
+        pace=experiment.machine.thrift.pace(),
     )
 
 
@@ -266,6 +278,7 @@ def summary(fitted: Fitted) -> dict[str, Any]:
         "optimizer_steps": trained.optimizer_steps,
         "train": {"loss": trained.train_loss},
         "validation": validation,
+        **({"skipped_steps": trained.skipped} if trained.skipped else {}),
         "parameters": fitted.model.network.parameter_count,
         "seconds": trained.seconds,
         "compile_seconds": trained.compile_seconds,

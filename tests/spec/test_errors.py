@@ -30,6 +30,7 @@ def test_all_problems_are_listed_at_once() -> None:
         "Did you mean 'float32'?\n"
         "  finetune.epoch = 3: unknown key. Did you mean 'finetune.epochs'? Allowed here: "
         "objective, epochs, batch_size, shards, last_batch, optimizer, schedule, clip_norm, "
+        "on_nonfinite, most_skipped, "
         "label_smoothing, class_weights, mask_probability, group_by_length, monitor, metrics, "
         "early_stopping, keep, weights, head, freeze"
     )

@@ -1,0 +1,111 @@
+"""A third party's PyTorch adapter on a machine with little memory, or with another fault.
+
+What fails stands in the file that the environment's SCANTY names, as JSON, and is read whenever a
+session is opened:
+
+    rows      shards of more rows than this do not fit; the update before has been made
+    examples  more examples than this at once do not fit the device
+    together  more replicas than this do not, from their third call on
+    refuses   an architecture that fails in training with an error of the framework's own
+    touches   a file, to which a byte is appended at the third call of ``train_steps``
+    lacks     an update rule, or a precision, that its capabilities do not name
+    after     calls of ``train_steps`` after which the process kills itself
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import third_party
+
+NAME = "scanty"
+
+SOURCE = """
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+from paribus.backends.torch import TorchBackend
+
+
+def faults():
+    return json.loads(Path(os.environ["SCANTY"]).read_text())
+
+
+def spoil(session, found, architecture):
+    import torch
+
+    from paribus.backends.torch.memory import memory
+
+    put, train = session.put, session.train_steps
+    calls = []
+
+    def allocate(fits):
+        if not fits:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    @memory
+    def new_put(x, y):
+        allocate(len(x) <= found.get("examples", len(x)))
+        return put(x, y)
+
+    @memory
+    def new_train(handle, plan):
+        calls.append(plan)
+        if len(calls) > found.get("after", len(calls)):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if len(calls) == 3 and "touches" in found:
+            with open(found["touches"], "ab") as stream:
+                stream.write(b"\\0")
+        if architecture == found.get("refuses"):
+            from paribus.errors import Unsupported
+            raise Unsupported("there is no kernel for it")
+        if plan.indices.shape[2] > found.get("rows", plan.indices.shape[2]):
+            train(handle, plan.first(1))
+            allocate(False)
+        return train(handle, plan)
+
+    session.put, session.train_steps = new_put, new_train
+    return session
+
+
+class Scanty(TorchBackend):
+    name = "scanty"
+    title = "PyTorch with little memory"
+
+    @property
+    def capabilities(self):
+        can, lacks = TorchBackend.capabilities, {faults().get("lacks")}
+        return replace(can, rules=can.rules - lacks, precisions=can.precisions - lacks)
+
+    def open(self, network, task, **options):
+        session = super().open(network, task, **options)
+        return spoil(session, faults(), network.architecture)
+
+    def open_replicas(self, network, task, count, **options):
+        from paribus.backends.torch.memory import memory
+
+        replicas, found = super().open_replicas(network, task, count, **options), faults()
+        train, calls = replicas.train_steps, []
+
+        @memory
+        def new_train(handle, plans):
+            calls.append(plans)
+            done = train(handle, plans)
+            if count > found.get("together", count) and len(calls) > 2:
+                raise MemoryError("of replicas")
+            return done
+
+        replicas.train_steps = new_train
+        return replicas
+
+
+backend = Scanty()
+"""
+
+
+def install(folder: Path) -> None:
+    """Write the distribution into a folder of the module path."""
+    third_party.install(folder, "scanty", NAME, source=SOURCE)
