@@ -47,6 +47,9 @@ class TensorFlowBackend(Backend):
         precisions=frozenset({"float32", "float64", "bfloat16"}),
         device_types=frozenset({"cpu", "cuda"}),
         replicated=frozenset(("linear", "relu", "tanh", "dropout", "flatten")),
+        # Measured on one core, eight MLPs, Adam, 64 rows: at 0.15 million 3.2 × as fast as one by
+        # one, at 1.7 million 1.3 ×.
+        replicated_work=2_000_000,
         parts=True,
     )
     reads = frozenset({".h5"})
