@@ -1,17 +1,14 @@
 """Keeps the state of a run while it goes on, and ends it where it was asked to stop.
 
-A state is kept between two optimizer steps with none under way: by the clock, after so many steps,
-when a signal was heard, and where the run is to stop. Which step that is changes no arithmetic.
+A state is kept between two optimizer steps with none under way. Which step that is
+(``paribus.runstate.cadence``) changes no arithmetic.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-
-from safetensors import SafetensorError
 
 from paribus.adapter import Array
 from paribus.errors import NonFiniteLoss, RunFolderError
@@ -19,6 +16,7 @@ from paribus.keeping import Keeping, Stopped
 from paribus.loop import Trained, train
 from paribus.runfolder import RunFolder
 from paribus.runstate import tensors
+from paribus.runstate.cadence import Cadence
 from paribus.runstate.interruption import Interruption
 from paribus.runstate.journal import (
     Journal,
@@ -37,6 +35,7 @@ from paribus.runstate.records import (
     State,
     UnderWay,
 )
+from paribus.runstate.saving import Best, Saver
 from paribus.runstate.store import Checkpoint, Store
 from paribus.runstate.waiting import Waiting
 from paribus.spec.resuming import Checkpoints
@@ -54,6 +53,7 @@ class _Attempt:
     work: Training
     listener: Listener
     lasting: bool
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 class Keeper(Keeping):
@@ -75,18 +75,19 @@ class Keeper(Keeping):
         stop_after: int | None = None,
     ) -> None:
         state = None if begun is None else begun.state
-        self.store = Store(folder.path)
+        self.store = Store(folder.path, cadence.keep)
         self.steps = 0 if state is None else state.optimizer_steps
         self.earlier_seconds = 0.0
-        self._folder, self._cadence, self._interruption = folder, cadence, interruption
-        self._ledger = ledger
-        self._journal = Journal([] if state is None else state.finished)
-        self._waiting = Waiting(begun)
+        self._folder, self._interruption, self._ledger = folder, interruption, ledger
+        self._cadence = Cadence(cadence, self.steps, stop_after)
+        self._saver = Saver(self.store, ledger.leg.warn, self.steps)
+        self._begun, self._keeps_best = begun, cadence.best
+        changed = bool(ledger.leg.changes)
+        self._journal = Journal([] if state is None else state.finished, changed=changed)
+        self._waiting = Waiting(begun, changed=changed)
         self._expected: list[dict[str, str | int]] = []
         self._weights: dict[int, dict[str, Array]] = {}
         self._current: list[_Attempt] = []
-        self._stop_at = None if stop_after is None else self.steps + stop_after
-        self._rest()
 
     def recall(
         self,
@@ -125,15 +126,23 @@ class Keeper(Keeping):
             )
         return found.outcome.trained(tensors.model(self.store.model(found.model), shapes))
 
-    def train(self, identity: Identity, work: Training, *, lasting: bool) -> Trained:
+    def train(
+        self,
+        identity: Identity,
+        work: Training,
+        *,
+        lasting: bool,
+        about: Mapping[str, str] | None = None,
+    ) -> Trained:
         """Run a training, from where an earlier leg left it if one did.
 
         Args:
             identity: which one it is.
             work: the training; the session has its initial weights.
             lasting: whether later steps need its weights, so that a state has to hold them.
+            about: the metadata of a file of its weights.
         """
-        attempt = self._enter(identity, work, lasting)
+        attempt = self._enter(identity, work, lasting, about)
         work.keeping = self
         try:
             trained = train(work)
@@ -192,22 +201,23 @@ class Keeper(Keeping):
 
     def room(self, ahead: int) -> int | None:
         """See ``Keeping``."""
-        stops = [stop for stop in (self._next, self._stop_at) if stop is not None]
-        return max(1, min(stops) - self.steps - ahead) if stops else None
+        return self._cadence.room(self.steps + ahead)
 
     def due(self, ahead: int) -> bool:
         """See ``Keeping``."""
-        steps = self.steps + ahead
-        late = self._late is not None and time.monotonic() >= self._late
-        reached = any(stop is not None and steps >= stop for stop in (self._next, self._stop_at))
-        return late or reached or self._interruption.received is not None
+        return self._cadence.due(self.steps + ahead) or self._interruption.received is not None
 
     def advance(self, steps: int) -> None:
-        """See ``Keeping``."""
+        """See ``Keeping``.
+
+        Raises:
+            RunFolderError: a state that was kept before could not be written.
+        """
         self.steps += steps
+        self._saver.look()
 
     def save(self) -> None:
-        """Write a checkpoint of the run in the middle of a training, or of several.
+        """Keep the state of the run in the middle of a training, or of several.
 
         Raises:
             Stopped: the run was to stop here.
@@ -223,15 +233,33 @@ class Keeper(Keeping):
             for attempt in begun
         ]
         waiting, theirs = self._waiting.kept(held, len(under_way))
-        self._write([*under_way, *waiting], held | theirs)
+        self._write([*under_way, *waiting], held | theirs, self._best(begun))
 
-    def _enter(self, identity: Identity, work: Training, lasting: bool) -> _Attempt:
+    def settle(self) -> None:
+        """Wait until what was kept is on the disk.
+
+        Raises:
+            RunFolderError: it could not be written.
+        """
+        self._saver.settle()
+
+    def close(self) -> None:
+        """Wait until nothing is written any more."""
+        self._saver.close()
+
+    def _enter(
+        self,
+        identity: Identity,
+        work: Training,
+        lasting: bool,
+        about: Mapping[str, str] | None = None,
+    ) -> _Attempt:
         """Begin a training, or go on with it."""
         self._waiting.go_on(identity, work)
         self.earlier_seconds += work.position.seconds
         listener = Listener(work.after_epoch)
         work.after_epoch = listener
-        attempt = _Attempt(identity, work, listener, lasting)
+        attempt = _Attempt(identity, work, listener, lasting, about or {})
         self._current.append(attempt)
         return attempt
 
@@ -264,13 +292,28 @@ class Keeper(Keeping):
             if other.labels not in (*self._expected, identity.labels):
                 require_same(other, identity)
 
-    def _write(self, under_way: Sequence[UnderWay], held: Mapping[str, Array]) -> None:
+    def _best(self, attempts: Sequence[_Attempt]) -> Best | None:
+        """Return the weights of the best epoch so far, where a training's weights are wanted."""
+        for attempt in attempts:
+            kept = attempt.work.position.kept
+            if self._keeps_best and attempt.lasting and kept is not None:
+                title = attempt.identity.title
+                return Best((title, kept.epoch), kept.weights, attempt.about)
+        return None
+
+    def _write(
+        self, under_way: Sequence[UnderWay], held: Mapping[str, Array], best: Best | None
+    ) -> None:
+        stops = self._interruption.received is not None or self._cadence.stops(self.steps)
+        # A training that waits for its turn is read from the state that this leg began with.
+        self.store.needed = self._begun.number if self._begun and self._waiting.identities else None
         try:
-            for index, weights in self._weights.items():
-                name = self.store.save_model(weights)
+            # A state names its models, so they are on the disk before it is.
+            for index in list(self._weights):
+                name = self.store.save_model(self._weights[index])
                 entry = self._journal.entries[index]
                 self._journal.entries[index] = entry.model_copy(update={"model": name})
-            self._weights.clear()
+                del self._weights[index]
             state = State(
                 format=1,
                 spec=dict(self._ledger.spec),
@@ -282,19 +325,11 @@ class Keeper(Keeping):
                 training=under_way[0] if under_way else None,
                 beside=list(under_way[1:]),
             )
-            self.store.write(state, held)
-        except (OSError, SafetensorError) as error:
-            raise RunFolderError(
-                f"the checkpoint in {self.store.path} cannot be written: {error}; make room, or "
-                "choose another place with --out"
-            ) from error
-        self._rest()
+        except OSError as error:
+            self._saver.failed(error, self.steps, must=stops)
+        else:
+            self._saver.write(state, held, best, wait=stops)
+        self._cadence.rest(self.steps)
         self._interruption.deliver()
-        if self._stop_at is not None and self.steps >= self._stop_at:
+        if self._cadence.stops(self.steps):
             raise Stopped
-
-    def _rest(self) -> None:
-        """Begin to wait for the next checkpoint."""
-        cadence = self._cadence
-        self._next = None if cadence.steps is None else self.steps + cadence.steps
-        self._late = time.monotonic() + 60 * cadence.minutes if cadence.minutes else None

@@ -14,19 +14,21 @@ from pydantic import Field, ValidationError
 
 from paribus import durable, weights
 from paribus.adapter import Array
+from paribus.checkpoints import writing
 from paribus.checkpoints.fields import parse
 from paribus.checkpoints.tensorfile import TensorFile
 from paribus.errors import WeightsError
 from paribus.runstate.records import Count, Hash, Record, State
 
-CHECKPOINTS, MODELS = "checkpoints", "models"
+CHECKPOINTS, MODELS, BEST = "checkpoints", "models", "best.safetensors"
 MANIFEST, STATE, TENSORS = "manifest.json", "state.json", "tensors.safetensors"
-KEPT = 2
+KEPT = 2  # of which one is written while the other is the last good one
 LARGEST_MANIFEST, LARGEST_STATE = 1 << 16, 1 << 28
 
 _NUMBER = re.compile(r"[0-9]{6,12}")
 _OURS = re.compile(r"[0-9]{6,12}(\.partial)?")
 _MODEL = re.compile(r"[0-9a-f]{64}(\.safetensors)?(\.partial)*")
+_BESTS = (BEST, f"{BEST}.partial")
 
 
 class _File(Record):
@@ -52,14 +54,20 @@ class Checkpoint(NamedTuple):
 
 
 class Store:
-    """The checkpoints of the run in ``folder``.
+    """The checkpoints of the run in ``folder``; the last ``keep`` of them stay.
+
+    Attributes:
+        path: their folder.
+        needed: the number of one that stays besides; None for none.
 
     Raises (what writes):
         OSError: the disk is full, or the folder cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keep: int = KEPT) -> None:
         self.path = folder / CHECKPOINTS
+        self.needed: int | None = None
+        self._keep = keep
 
     @property
     def numbers(self) -> list[int]:
@@ -69,36 +77,56 @@ class Store:
     @property
     def held(self) -> bool:
         """Whether there is anything of ours."""
-        return any(_OURS.fullmatch(path.name) for path in self._entries()) or any(self._models())
+        return any(_OURS.fullmatch(path.name) for path in self._entries()) or any(self._files())
 
     def write(self, state: State, tensors: Mapping[str, Array]) -> None:
-        """Write a checkpoint, and let go of those before the last two."""
-        if self.path.is_symlink():
-            raise OSError(f"{self.path} is a link; checkpoints stay in the run's own folder")
+        """Write a checkpoint, and let go of those before the last ones.
+
+        The run's own folder has to be there: one that was removed is not made again.
+        """
+        self._make()
         number = max(self.numbers, default=0) + 1
         final = self.path / f"{number:06}"
         staged = self.path / f"{number:06}.partial"
         shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir(parents=True)
-        if tensors:
-            weights.save(staged / TENSORS, tensors, {})
-        durable.write(staged / STATE, _json(state.model_dump(mode="json")))
-        files = {path.name: _File(size=path.stat().st_size, sha256=digest(path)).model_dump()
-                 for path in sorted(staged.iterdir())}  # fmt: skip
-        durable.write(staged / MANIFEST, _json({"format": 1, "files": files}))
-        durable.replace(staged, final)
-        for old in self.numbers[:-KEPT]:
-            self._remove(old)
+        try:
+            staged.mkdir()
+            hashes = {}
+            if tensors:
+                hashes[TENSORS] = writing.write(staged / TENSORS, tensors, {})
+            text = _json(state.model_dump(mode="json")).encode()
+            durable.create(staged / STATE, text)
+            hashes[STATE] = sha256(text).hexdigest()
+            files = {name: _File(size=(staged / name).stat().st_size, sha256=found).model_dump()
+                     for name, found in hashes.items()}  # fmt: skip
+            durable.create(staged / MANIFEST, _json({"format": 1, "files": files}).encode())
+            durable.replace(staged, final)
+        except OSError:
+            # What is left of it would take the room that the next one needs.
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+        for old in self.numbers[: -self._keep]:
+            if old != self.needed:
+                self._remove(old)
 
     def save_model(self, tensors: Mapping[str, Array]) -> str:
         """Write a finished model under its hash, which is returned."""
+        self._make()
         folder = self.path / MODELS
-        folder.mkdir(parents=True, exist_ok=True)
+        durable.folder(folder)
         staged = folder / f"{weights.fingerprint(tensors)}.partial"
-        weights.save(staged, tensors, {})
-        name = digest(staged)
-        durable.replace(staged, folder / f"{name}.safetensors")
+        try:
+            name = writing.write(staged, tensors, {})
+            durable.replace(staged, folder / f"{name}.safetensors")
+        except OSError:
+            staged.unlink(missing_ok=True)
+            raise
         return name
+
+    def save_best(self, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+        """Write the best weights so far of the training under way, instead of those before."""
+        self._make()
+        weights.save(self.path / BEST, tensors, metadata)
 
     def model(self, name: str) -> TensorFile:
         """Open a finished model.
@@ -134,7 +162,8 @@ class Store:
 
     def take(self, checkpoint: Checkpoint) -> None:
         """Copy another run's checkpoint, and the models that it needs, into this store."""
-        (self.path / MODELS).mkdir(parents=True, exist_ok=True)
+        self._make()
+        durable.folder(self.path / MODELS)
         for one in checkpoint.state.finished:
             if one.model is not None:
                 name = f"{one.model}.safetensors"
@@ -157,7 +186,7 @@ class Store:
         for path in list(self._entries()):
             if _OURS.fullmatch(path.name):
                 shutil.rmtree(path)
-        for path in list(self._models()):
+        for path in list(self._files()):
             path.unlink()
         for folder in (self.path / MODELS, self.path):
             if folder.is_dir() and not any(folder.iterdir()):
@@ -175,9 +204,18 @@ class Store:
         if self.path.is_dir() and not self.path.is_symlink():
             yield from (p for p in self.path.iterdir() if p.is_dir() and not p.is_symlink())
 
-    def _models(self) -> Iterator[Path]:
+    def _make(self) -> None:
+        if self.path.is_symlink():
+            raise OSError(f"{self.path} is a link; checkpoints stay in the run's own folder")
+        durable.folder(self.path)
+
+    def _files(self) -> Iterator[Path]:
+        """Yield what is ours and no checkpoint: finished models, and the best weights so far."""
         folder = self.path / MODELS
-        if folder.is_dir() and not folder.is_symlink() and not self.path.is_symlink():
+        if self.path.is_symlink() or not self.path.is_dir():
+            return
+        yield from (self.path / name for name in _BESTS if (self.path / name).is_file())
+        if folder.is_dir() and not folder.is_symlink():
             yield from (path for path in folder.iterdir() if _MODEL.fullmatch(path.name))
 
 
@@ -237,5 +275,9 @@ def _require_plain(file: Path) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     staged = target.with_name(f"{target.name}.partial")
-    shutil.copyfile(source, staged)
-    durable.replace(staged, target)
+    try:
+        shutil.copyfile(source, staged)
+        durable.replace(staged, target)
+    except OSError:
+        staged.unlink(missing_ok=True)
+        raise

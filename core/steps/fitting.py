@@ -182,7 +182,8 @@ def fit_alone(experiment: Experiment, job: Job) -> Fitted:
     if trained is None:
         session, feed = opened(experiment, work_of(experiment, ready))
         work = training_of(experiment, ready, session, feed)
-        trained = keeper.train(ready.identity, work, lasting=job.lasting)
+        about = weights.described(ready.network)
+        trained = keeper.train(ready.identity, work, lasting=job.lasting, about=about)
         experiment.say_choices()
     return ready.fitted(trained)
 
