@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from io import RawIOBase
 from pathlib import Path
 
@@ -94,8 +95,14 @@ def write(path: Path, text: str) -> None:
         staged.replace(path)
         sync(path.parent)
     except OSError:
-        staged.unlink(missing_ok=True)
+        discard(staged)
         raise
+
+
+def discard(staged: Path) -> None:
+    """Remove what could not be written, if that can be done."""
+    with suppress(OSError):
+        staged.unlink(missing_ok=True)
 
 
 def create(path: Path, content: bytes) -> None:

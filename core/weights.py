@@ -94,7 +94,7 @@ def save(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) 
         write(staged, tensors, metadata)
         durable.replace(staged, path)
     except OSError:
-        staged.unlink(missing_ok=True)
+        durable.discard(staged)
         raise
 
 

@@ -88,7 +88,7 @@ class Store:
         number = max(self.numbers, default=0) + 1
         final = self.path / f"{number:06}"
         staged = self.path / f"{number:06}.partial"
-        shutil.rmtree(staged, ignore_errors=True)
+        self._sweep()
         try:
             staged.mkdir()
             hashes = {}
@@ -119,7 +119,7 @@ class Store:
             name = writing.write(staged, tensors, {})
             durable.replace(staged, folder / f"{name}.safetensors")
         except OSError:
-            staged.unlink(missing_ok=True)
+            durable.discard(staged)
             raise
         return name
 
@@ -191,6 +191,15 @@ class Store:
         for folder in (self.path / MODELS, self.path):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+
+    def _sweep(self) -> None:
+        """Remove what a process began to write, or to remove, when it ended; as far as it goes."""
+        for path in list(self._entries()):
+            if _OURS.fullmatch(path.name) and path.suffix:
+                shutil.rmtree(path, ignore_errors=True)
+        for path in list(self._files()):
+            if path.suffix == ".partial":
+                durable.discard(path)
 
     def _remove(self, number: int) -> None:
         """Take the name away first: what is half removed must not look like a checkpoint."""
@@ -279,5 +288,5 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, staged)
         durable.replace(staged, target)
     except OSError:
-        staged.unlink(missing_ok=True)
+        durable.discard(staged)
         raise
