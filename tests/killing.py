@@ -37,7 +37,18 @@ from resumed import ALL, same
 STEPS = ("pretrain", "select", "optimize", "finetune")
 IMPORTS = {"torch": "torch", "tensorflow": "tensorflow", "huggingface": "transformers",
            "jax": "jax"}  # fmt: skip
-TREE: Tree = changed(ALL, checkpoints={"steps": 3, "keep": 2})
+# Small, because every attempt compiles anew: all four steps on perceptrons, two folds.
+TREE: Tree = changed(
+    ALL,
+    checkpoints={"steps": 3},
+    model={"architecture": "mlp", "hidden": [6]},
+    select__folds=2,
+    select__candidates=[
+        {"name": "narrow"},
+        {"name": "wide", "model": {"architecture": "mlp", "hidden": [8]}},
+    ],
+    optimize__trials=4,
+)
 ENDLESS = 600.0
 
 # Imports a framework, then forks for each line that it reads: the arguments of a command.

@@ -7,10 +7,8 @@ A state is kept between two optimizer steps with none under way. Which step that
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from paribus.adapter import Array
 from paribus.errors import NonFiniteLoss, RunFolderError
 from paribus.keeping import Keeping, Stopped
 from paribus.loop import Trained, train
@@ -31,11 +29,8 @@ from paribus.runstate.records import (
     Identity,
     Judged,
     Outcome,
-    Place,
-    State,
-    UnderWay,
 )
-from paribus.runstate.saving import Best, Saver
+from paribus.runstate.states import Attempt, States
 from paribus.runstate.store import Checkpoint, Store
 from paribus.runstate.waiting import Waiting
 from paribus.spec.resuming import Checkpoints
@@ -43,17 +38,6 @@ from paribus.stepping import AfterEpoch, Training
 from paribus.together import Ending
 
 Together = Callable[[Sequence[Training], Keeping, Callable[[int, Ending], None]], None]
-
-
-@dataclass
-class _Attempt:
-    """A training under way."""
-
-    identity: Identity
-    work: Training
-    listener: Listener
-    lasting: bool
-    about: Mapping[str, str] = field(default_factory=dict)
 
 
 class Keeper(Keeping):
@@ -78,16 +62,16 @@ class Keeper(Keeping):
         self.store = Store(folder.path, cadence.keep)
         self.steps = 0 if state is None else state.optimizer_steps
         self.earlier_seconds = 0.0
-        self._folder, self._interruption, self._ledger = folder, interruption, ledger
+        self._interruption, self._ledger = interruption, ledger
         self._cadence = Cadence(cadence, self.steps, stop_after)
-        self._saver = Saver(self.store, ledger.leg.warn, self.steps)
-        self._begun, self._keeps_best = begun, cadence.best
         changed = bool(ledger.leg.changes)
         self._journal = Journal([] if state is None else state.finished, changed=changed)
         self._waiting = Waiting(begun, changed=changed)
+        self._states = States(
+            folder, self.store, ledger, self._journal, self._waiting, begun, best=cadence.best
+        )
         self._expected: list[dict[str, str | int]] = []
-        self._weights: dict[int, dict[str, Array]] = {}
-        self._current: list[_Attempt] = []
+        self._current: list[Attempt] = []
 
     def recall(
         self,
@@ -214,7 +198,7 @@ class Keeper(Keeping):
             RunFolderError: a state that was kept before could not be written.
         """
         self.steps += steps
-        self._saver.look()
+        self._states.saver.look()
 
     def save(self) -> None:
         """Keep the state of the run in the middle of a training, or of several.
@@ -225,15 +209,12 @@ class Keeper(Keeping):
             RunFolderError: it cannot be written.
         """
         begun = [attempt for attempt in self._current if attempt.work.position.begun]
-        held = tensors.of_trainings(
-            (attempt.work.session, attempt.work.position) for attempt in begun
-        )
-        under_way = [
-            UnderWay(identity=attempt.identity, place=Place.of(attempt.work.position))
-            for attempt in begun
-        ]
-        waiting, theirs = self._waiting.kept(held, len(under_way))
-        self._write([*under_way, *waiting], held | theirs, self._best(begun))
+        stops = self._interruption.received is not None or self._cadence.stops(self.steps)
+        self._states.keep(begun, self.steps, must=stops)
+        self._cadence.rest(self.steps)
+        self._interruption.deliver()
+        if self._cadence.stops(self.steps):
+            raise Stopped
 
     def settle(self) -> None:
         """Wait until what was kept is on the disk.
@@ -241,11 +222,11 @@ class Keeper(Keeping):
         Raises:
             RunFolderError: it could not be written.
         """
-        self._saver.settle()
+        self._states.saver.settle()
 
     def close(self) -> None:
         """Wait until nothing is written any more."""
-        self._saver.close()
+        self._states.saver.close()
 
     def _enter(
         self,
@@ -253,28 +234,28 @@ class Keeper(Keeping):
         work: Training,
         lasting: bool,
         about: Mapping[str, str] | None = None,
-    ) -> _Attempt:
+    ) -> Attempt:
         """Begin a training, or go on with it."""
         self._waiting.go_on(identity, work)
         self.earlier_seconds += work.position.seconds
         listener = Listener(work.after_epoch)
         work.after_epoch = listener
-        attempt = _Attempt(identity, work, listener, lasting, about or {})
+        attempt = Attempt(identity, work, listener, lasting, about or {})
         self._current.append(attempt)
         return attempt
 
-    def _leave(self, attempt: _Attempt, ending: Ending) -> None:
+    def _leave(self, attempt: Attempt, ending: Ending) -> None:
         """Note that a training came to its end, or to a loss that is not finite."""
         seconds = attempt.work.position.seconds
         if isinstance(ending, NonFiniteLoss):
             self._finish(attempt, "diverged", error=str(ending), seconds=seconds)
             return
         if attempt.lasting:
-            self._weights[len(self._journal.entries)] = ending.weights
+            self._states.hold(len(self._journal.entries), ending.weights)
         outcome = Outcome.of(ending)
         self._finish(attempt, "complete", outcome=outcome, seconds=ending.seconds)
 
-    def _finish(self, attempt: _Attempt, how: Any, **values: Any) -> None:
+    def _finish(self, attempt: Attempt, how: Any, **values: Any) -> None:
         listener, at = attempt.listener, attempt.work.position
         heard = [Judged.of(one) for one in at.validations] if listener.listens else []
         entry = Finished(identity=attempt.identity, how=how, validations=heard, **values)
@@ -291,45 +272,3 @@ class Keeper(Keeping):
         for other in left:
             if other.labels not in (*self._expected, identity.labels):
                 require_same(other, identity)
-
-    def _best(self, attempts: Sequence[_Attempt]) -> Best | None:
-        """Return the weights of the best epoch so far, where a training's weights are wanted."""
-        for attempt in attempts:
-            kept = attempt.work.position.kept
-            if self._keeps_best and attempt.lasting and kept is not None:
-                title = attempt.identity.title
-                return Best((title, kept.epoch), kept.weights, attempt.about)
-        return None
-
-    def _write(
-        self, under_way: Sequence[UnderWay], held: Mapping[str, Array], best: Best | None
-    ) -> None:
-        stops = self._interruption.received is not None or self._cadence.stops(self.steps)
-        # A training that waits for its turn is read from the state that this leg began with.
-        self.store.needed = self._begun.number if self._begun and self._waiting.identities else None
-        try:
-            # A state names its models, so they are on the disk before it is.
-            for index in list(self._weights):
-                name = self.store.save_model(self._weights[index])
-                entry = self._journal.entries[index]
-                self._journal.entries[index] = entry.model_copy(update={"model": name})
-                del self._weights[index]
-            state = State(
-                format=1,
-                spec=dict(self._ledger.spec),
-                data=dict(self._ledger.data),
-                optimizer_steps=self.steps,
-                metrics=self._folder.mark(),
-                legs=self._ledger.upto(self.steps),
-                finished=self._journal.entries,
-                training=under_way[0] if under_way else None,
-                beside=list(under_way[1:]),
-            )
-        except OSError as error:
-            self._saver.failed(error, self.steps, must=stops)
-        else:
-            self._saver.write(state, held, best, wait=stops)
-        self._cadence.rest(self.steps)
-        self._interruption.deliver()
-        if self._cadence.stops(self.steps):
-            raise Stopped

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from paribus import durable, weights
 from paribus.adapter import Array
 from paribus.checkpoints import writing
-from paribus.checkpoints.fields import parse
 from paribus.checkpoints.tensorfile import TensorFile
-from paribus.errors import WeightsError
+from paribus.runstate.reading import Damaged, bounded, canonical, digest, record, require
 from paribus.runstate.records import Count, Hash, Record, State
 
 CHECKPOINTS, MODELS, BEST = "checkpoints", "models", "best.safetensors"
@@ -39,10 +37,6 @@ class _File(Record):
 class _Manifest(Record):
     format: int
     files: dict[str, _File] = Field(max_length=2)
-
-
-class Damaged(Exception):
-    """A checkpoint that cannot be used; the message names the file and says why."""
 
 
 class Checkpoint(NamedTuple):
@@ -94,12 +88,12 @@ class Store:
             hashes = {}
             if tensors:
                 hashes[TENSORS] = writing.write(staged / TENSORS, tensors, {})
-            text = _json(state.model_dump(mode="json")).encode()
+            text = canonical(state.model_dump(mode="json")).encode()
             durable.create(staged / STATE, text)
             hashes[STATE] = sha256(text).hexdigest()
             files = {name: _File(size=(staged / name).stat().st_size, sha256=found).model_dump()
                      for name, found in hashes.items()}  # fmt: skip
-            durable.create(staged / MANIFEST, _json({"format": 1, "files": files}).encode())
+            durable.create(staged / MANIFEST, canonical({"format": 1, "files": files}).encode())
             durable.replace(staged, final)
         except OSError:
             # What is left of it would take the room that the next one needs.
@@ -143,21 +137,21 @@ class Store:
             Damaged: a file is missing, cut off, altered, or not what it should be.
         """
         path = self.path / f"{number:06}"
-        text = _bounded(path / MANIFEST, LARGEST_MANIFEST).decode("utf-8", "replace")
-        manifest = _record(_Manifest, text, path / MANIFEST)
-        if _json(manifest.model_dump(mode="json")) != text or manifest.format != 1:
+        text = bounded(path / MANIFEST, LARGEST_MANIFEST).decode("utf-8", "replace")
+        manifest = record(_Manifest, text, path / MANIFEST)
+        if canonical(manifest.model_dump(mode="json")) != text or manifest.format != 1:
             raise Damaged(f"{path / MANIFEST} is not as it was written")
         if STATE not in manifest.files or not set(manifest.files) <= {STATE, TENSORS}:
             raise Damaged(f"{path / MANIFEST} names other files than a checkpoint has")
         for name, stated in manifest.files.items():
-            _require(path / name, stated.sha256, stated.size)
-        raw = _bounded(path / STATE, LARGEST_STATE)
-        state = _record(State, raw.decode("utf-8", "replace"), path / STATE)
+            require(path / name, stated.sha256, stated.size)
+        raw = bounded(path / STATE, LARGEST_STATE)
+        state = record(State, raw.decode("utf-8", "replace"), path / STATE)
         if (state.training is not None) != (TENSORS in manifest.files):
             raise Damaged(f"{path / STATE} and the files beside it do not belong together")
         for one in state.finished:
             if one.model is not None:
-                _require(self.path / MODELS / f"{one.model}.safetensors", one.model)
+                require(self.path / MODELS / f"{one.model}.safetensors", one.model)
         return Checkpoint(number, path, state)
 
     def take(self, checkpoint: Checkpoint) -> None:
@@ -228,60 +222,6 @@ class Store:
             yield from (path for path in folder.iterdir() if _MODEL.fullmatch(path.name))
 
 
-def digest(path: Path, size: int | None = None) -> str:
-    """Return the SHA-256 of a file, or of its first ``size`` bytes, in hexadecimal."""
-    found = sha256()
-    with path.open("rb") as stream:
-        while piece := stream.read(durable.PIECE if size is None else min(size, durable.PIECE)):
-            found.update(piece)
-            size = None if size is None else size - len(piece)
-    return found.hexdigest()
-
-
-def _json(value: Any) -> str:
-    """Return the one text of a value: a byte that differs is another value, or none."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
-
-
-def _record(kind: type[Any], text: str, file: Path) -> Any:
-    try:
-        return kind.model_validate_json(json.dumps(parse(text, file)))
-    except (WeightsError, ValidationError) as error:
-        said = error.errors()[0] if isinstance(error, ValidationError) else None
-        where = "" if said is None else f": {'.'.join(map(str, said['loc']))}: {said['msg']}"
-        raise Damaged(f"{file} is not what it should be{where}" if said else str(error)) from error
-
-
-def _bounded(file: Path, most: int) -> bytes:
-    _require_plain(file)
-    try:
-        size = file.stat().st_size
-        if size > most:
-            raise Damaged(f"{file} has {size:,} bytes; allowed: up to {most:,}")
-        return file.read_bytes()
-    except OSError as error:
-        raise Damaged(f"{file} cannot be read: {error.strerror or error}") from error
-
-
-def _require(file: Path, expected: str, size: int | None = None) -> None:
-    _require_plain(file)
-    try:
-        found = file.stat().st_size
-        if size is not None and found != size:
-            raise Damaged(f"{file} has {found:,} bytes instead of {size:,}")
-        if digest(file) != expected:
-            raise Damaged(f"{file} is not as it was written: its SHA-256 differs")
-    except OSError as error:
-        raise Damaged(f"{file} cannot be read: {error.strerror or error}") from error
-
-
-def _require_plain(file: Path) -> None:
-    if file.is_symlink() or file.parent.is_symlink():
-        raise Damaged(f"{file} is a link; a checkpoint has files of its own")
-    if not file.is_file():
-        raise Damaged(f"{file} is missing")
-
-
 def _copy(source: Path, target: Path) -> None:
     staged = target.with_name(f"{target.name}.partial")
     try:
@@ -290,3 +230,16 @@ def _copy(source: Path, target: Path) -> None:
     except OSError:
         durable.discard(staged)
         raise
+
+
+__all__ = [
+    "BEST",
+    "CHECKPOINTS",
+    "MANIFEST",
+    "STATE",
+    "TENSORS",
+    "Checkpoint",
+    "Damaged",
+    "Store",
+    "digest",
+]
