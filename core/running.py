@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -133,7 +133,8 @@ def run(
                 )  # fmt: skip
                 with (folder / METRICS).open("ab") as stream:
                     stream.write(last)
-            RunFolder(folder).write_result(read_result(folder) | status.failure(error))
+            with closing(RunFolder(folder)) as ended:
+                ended.write_result(read_result(folder) | status.failure(error))
             error.add_note(f"go on with: {command(folder)}")
             raise error from None
         # What the failed attempt has left in circles is memory, too.
