@@ -6,7 +6,8 @@
 
 Prints a Markdown table, a line per model and optimizer as soon as it is known: the largest relative
 difference of a loss over the steps, and of a weight after them, with PASS, FAIL or ABSTAIN of all
-quantities together. Small images and batches; the data are drawn, the weights too.
+quantities together. Small images and batches; the data are drawn, the weights too. Gradient descent
+sums all examples in every step, so that it sees the first 64 of the images only: four batches.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from paribus.verifying.party import Party
 from paribus.verifying.subject import subject_of
 from paribus.verifying.verification import verify_parties
 
-EXAMPLES, BATCH, SIZE, SEED = 256, 16, 32, 1
+EXAMPLES, FEW, BATCH, SIZE, SEED = 256, 64, 16, 32, 1
 TEXTS, LENGTH = 160, 32
 VIT = {"architecture": "vit", "patch": 8, "layers": 4, "heads": 4, "hidden": 64, "mlp": 128}
 TOKENS = {"layers": 4, "heads": 4, "hidden": 64, "intermediate": 128, "positions": LENGTH}
@@ -56,15 +57,22 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "rmsprop": {"name": "rmsprop", "learning_rate": 3e-4},
     "rmsprop_momentum": {"name": "rmsprop", "learning_rate": 1e-4, "momentum": 0.9},
 }
+# A drawn MobileNetV2 has a gradient of norm 200 in its first step: with the rates above it is so
+# unstable that weights that differ by 1e-15 have losses 1e-2 apart after ten steps, on one backend.
+# So its gradients are clipped, and the rules that a gradient's size does not matter to are slower.
+CLIPPED = {"mobilenet_v2": 0.1}
+SLOWER = {"mobilenet_v2": {"adam": 0.1, "adamw": 0.1, "rmsprop": 0.1, "rmsprop_momentum": 0.03}}
 
 
 def write_data(folder: Path) -> None:
-    """Write images.npz, patterns of ten classes with noise, and texts.csv, drawn words."""
+    """Write images.npz and few.npz, ten classes with noise, and texts.csv, drawn words."""
     labels = np.arange(EXAMPLES, dtype=np.int64) % 10
     patterns = draws.normal(SEED, "patterns", 0, (10, 8, 8, 3))
     coarse = 0.7 * patterns[labels] + 0.5 * draws.normal(SEED, "noise", 0, (EXAMPLES, 8, 8, 3))
     fine = np.kron(coarse, np.ones((1, SIZE // 8, SIZE // 8, 1)))
-    np.savez(folder / "images.npz", x=np.clip(128 + 50 * fine, 0, 255).astype(np.uint8), y=labels)
+    images = np.clip(128 + 50 * fine, 0, 255).astype(np.uint8)
+    np.savez(folder / "images.npz", x=images, y=labels)
+    np.savez(folder / "few.npz", x=images[:FEW], y=labels[:FEW])
     words = ["".join(chr(97 + letter) for letter in row)
              for row in draws.integers(SEED, "words", 0, (150, 5), 26)]  # fmt: skip
     with (folder / "texts.csv").open("w", newline="", encoding="utf-8") as file:
@@ -74,17 +82,27 @@ def write_data(folder: Path) -> None:
             table.writerow([" ".join(words[word] for word in row), "ab"[number % 2]])
 
 
+def optimizer_of(model: str, optimizer: str) -> dict[str, Any]:
+    """Return an optimizer's section for a model."""
+    found = dict(OPTIMIZERS[optimizer])
+    found["learning_rate"] *= SLOWER.get(model, {}).get(optimizer, 1.0)
+    return found
+
+
 def spec_of(model: str, optimizer: str, steps: int, folder: Path) -> paribus.Spec:
     """Return the experiment of a model and an optimizer, long enough for ``steps`` steps."""
     tree: dict[str, Any] = {"name": model, "seed": SEED}
     recipe = {
         "batch_size": BATCH,
         "epochs": steps if optimizer == "gradient_descent" else -(-steps // 6),
-        "optimizer": OPTIMIZERS[optimizer],
+        "optimizer": optimizer_of(model, optimizer),
         "schedule": {"name": "cosine", "warmup_epochs": 0.5},
     }
+    if model in CLIPPED:
+        recipe["clip_norm"] = CLIPPED[model]
     if model in IMAGES:
-        tree["data"] = {"source": "npz", "path": str(folder / "images.npz")}
+        file = "few.npz" if optimizer == "gradient_descent" else "images.npz"
+        tree["data"] = {"source": "npz", "path": str(folder / file)}
         tree |= {"model": IMAGES[model], "finetune": recipe}
     else:
         section, objective, tokenizer = LANGUAGES[model]

@@ -91,6 +91,8 @@ class Capabilities:
         device_types: of ``cpu``, ``cuda``, ``mps``.
         replicated: operations of which ``open_replicas`` takes networks, on a CPU in ``float32``
             and ``float64``; a network that has them alone, one after the other.
+        replicated_work: multiply-adds of a step's forward pass up to which replicas are faster than
+            one training after another, as measured; the default is PyTorch's.
         parts: whether a part of a network (``Network.part``) is executed node by node, as
             ``paribus.architectures.parts`` says; without it frozen bodies are computed anew in
             every epoch.
@@ -101,6 +103,7 @@ class Capabilities:
     precisions: frozenset[str]
     device_types: frozenset[str]
     replicated: frozenset[str] = frozenset()
+    replicated_work: int = 8_000_000
     parts: bool = False
 
 

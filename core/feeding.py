@@ -33,10 +33,17 @@ Plan = TypeVar("Plan", TrainPlan, EvalPlan)
 
 
 class Fed(NamedTuple, Generic[Plan]):
-    """A plan that can run, with the handle to run it on; for ``Feed.free`` when it has run."""
+    """A plan that can run, with the handle to run it on; for ``Feed.free`` when it has run.
+
+    Attributes:
+        plan: as the session reads it; of streamed examples its rows are numbered anew.
+        handle: what it runs on.
+        asked: the plan as it was asked for, with the rows of the data set.
+    """
 
     plan: Plan
     handle: Any
+    asked: Plan
 
 
 class Holder(Protocol):
@@ -89,7 +96,7 @@ class Supply:
         """
         if not isinstance(self._x, Streamed):
             for plan in plans:
-                yield Fed(plan, self._handle)
+                yield Fed(plan, self._handle, plan)
             return
         reader: _Reader[Plan] = _Reader(self._x, self._y)
         with closing(reader):
@@ -105,8 +112,8 @@ class Supply:
         if self.streamed:
             self._holder.free(fed.handle)
 
-    def _put(self, plan: Plan, x: Array, y: Array | None) -> Fed[Plan]:
-        return Fed(plan, self._holder.put(x, y))
+    def _put(self, asked: Plan, plan: Plan, x: Array, y: Array | None) -> Fed[Plan]:
+        return Fed(plan, self._holder.put(x, y), asked)
 
     def _batches(self, rows: int) -> int:
         return max(1, CHUNK_BYTES // max(1, rows * row_bytes(self._x)))
@@ -149,7 +156,7 @@ class _Reader(Generic[Plan]):
     def __init__(self, x: Streamed, y: Array | None) -> None:
         self._x, self._y = x, y
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="paribus-reader")
-        self._asked: deque[Future[tuple[Plan, Array, Array | None]]] = deque()
+        self._asked: deque[Future[tuple[Plan, Plan, Array, Array | None]]] = deque()
 
     @property
     def waiting(self) -> int:
@@ -160,19 +167,19 @@ class _Reader(Generic[Plan]):
         """Begin to read a plan's rows, after those asked for before."""
         self._asked.append(self._thread.submit(self._read, plan))
 
-    def next(self) -> tuple[Plan, Array, Array | None]:
-        """Wait for the first plan asked for; return it numbered anew, and its rows' x and y."""
+    def next(self) -> tuple[Plan, Plan, Array, Array | None]:
+        """Wait for the first plan asked for; return it, it numbered anew, and its rows' x and y."""
         return self._asked.popleft().result()
 
     def close(self) -> None:
         """Stop reading."""
         self._thread.shutdown(cancel_futures=True)
 
-    def _read(self, plan: Plan) -> tuple[Plan, Array, Array | None]:
+    def _read(self, plan: Plan) -> tuple[Plan, Plan, Array, Array | None]:
         rows, places = np.unique(plan.indices, return_inverse=True)
         require_rows(self._x, len(rows), "data.memory")
         rebased = replace(plan, indices=places.reshape(plan.indices.shape).astype(np.int64))
-        return rebased, self._x[rows], None if self._y is None else self._y[rows]
+        return plan, rebased, self._x[rows], None if self._y is None else self._y[rows]
 
 
 def require_rows(x: Examples, rows: int, where: str) -> None:

@@ -6,8 +6,9 @@ progress bar and a prompt Ctrl-C.
 
 from __future__ import annotations
 
+from paribus.places import LARGEST_CHUNK
+
 CHUNK_SECONDS = 0.5
-LARGEST_CHUNK = 1024
 
 
 class Pace:

@@ -127,20 +127,24 @@ class TrainPlan:
 
     def first(self, count: int) -> TrainPlan:
         """Return the first ``count`` steps, or all where there are no more."""
+        return self.taken(slice(count))
 
-        def cut(part: Any) -> Any:
-            arrays = None if part is None else {k: v[:count] for k, v in vars(part).items()}
+    def taken(self, steps: slice | Integers) -> TrainPlan:
+        """Return some of the steps, by number; one may be there several times."""
+
+        def some(part: Any) -> Any:
+            arrays = None if part is None else {k: v[steps] for k, v in vars(part).items()}
             return None if arrays is None else type(part)(**arrays)
 
         return replace(
             self,
-            indices=self.indices[:count],
-            counts=self.counts[:count],
-            weights=self.weights[:count],
-            scalars={name: values[:count] for name, values in self.scalars.items()},
-            augmentation=cut(self.augmentation),
-            targets=cut(self.targets),
-            noise=None if self.noise is None else self.noise[:count],
+            indices=self.indices[steps],
+            counts=self.counts[steps],
+            weights=self.weights[steps],
+            scalars={name: values[steps] for name, values in self.scalars.items()},
+            augmentation=some(self.augmentation),
+            targets=some(self.targets),
+            noise=None if self.noise is None else self.noise[steps],
         )
 
     @property

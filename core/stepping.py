@@ -243,7 +243,8 @@ class Steps:
         at.start += plan.steps
         if skipping is not None:
             skipping.made()
-        for loss, total in zip(losses.tolist(), work.schedule.totals(plan).tolist(), strict=True):
+        totals = work.schedule.totals(fed.asked).tolist()
+        for loss, total in zip(losses.tolist(), totals, strict=True):
             at.loss_sum += loss * total
             at.counted += total
 

@@ -14,6 +14,7 @@ from paribus.adapter import Backend, Capabilities, Numerics, Precision, Session,
 from paribus.architectures import Network
 from paribus.errors import BackendMissing, DeviceMissing, Unsupported, nearest
 from paribus.optimizers import RULES
+from paribus.replicas import Replicas
 
 # By default JAX takes three quarters of a GPU's memory when it first looks at it.
 PREALLOCATE = "XLA_PYTHON_CLIENT_PREALLOCATE"
@@ -39,6 +40,10 @@ class JaxBackend(Backend):
         rules=frozenset(RULES),
         precisions=frozenset({"float32", "float64", "bfloat16"}),
         device_types=frozenset({"cpu", "cuda"}),
+        replicated=frozenset(("linear", "relu", "tanh", "dropout", "flatten")),
+        # Measured on one core, ten MLPs, Adam, 64 rows: at 0.15 million 1.65 × as fast as one by
+        # one, whose steps are a compiled loop already. Larger ones were not measured.
+        replicated_work=150_000,
         parts=True,
     )
 
@@ -61,19 +66,30 @@ class JaxBackend(Backend):
         numerics: Numerics,
     ) -> Session:
         """Open a session; see ``paribus.adapter.Backend.open``."""
-        known = self._devices()
-        if device not in known:
-            raise DeviceMissing(
-                f"backend jax: no device {device!r} on this machine; "
-                f"allowed: {', '.join(known)}.{nearest(device, known)}"
-            )
+        found = self._device(device)
         self._require("precision", {precision}, self.capabilities.precisions)
         self._require("update rule", {task.rule}, self.capabilities.rules)
         operations = set(network.operations)
         self._require("operation", operations, self.capabilities.operations)
         from paribus.backends.jax.session import JaxSession
 
-        return JaxSession(network, task, known[device], precision, numerics)
+        return JaxSession(network, task, found, precision, numerics)
+
+    def open_replicas(
+        self,
+        network: Network,
+        task: Task,
+        count: int,
+        *,
+        device: str,
+        precision: Precision,
+        numerics: Numerics,
+    ) -> Replicas:
+        """Open replicas; see ``paribus.adapter.Backend.open_replicas``."""
+        found = self._device(device)
+        from paribus.backends.jax.replicas import JaxReplicas
+
+        return JaxReplicas(network, task, count, found, precision, numerics)
 
     def _require(self, what: str, wanted: set[str], able: frozenset[str]) -> None:
         for value in sorted(wanted - able):
@@ -81,6 +97,16 @@ class JaxBackend(Backend):
                 f"backend jax cannot honour {what} {value!r}; "
                 f"allowed: {', '.join(sorted(able))}.{nearest(value, able)}"
             )
+
+    def _device(self, name: str) -> Any:
+        """Return JAX's own device by the name that users write."""
+        known = self._devices()
+        if name not in known:
+            raise DeviceMissing(
+                f"backend jax: no device {name!r} on this machine; "
+                f"allowed: {', '.join(known)}.{nearest(name, known)}"
+            )
+        return known[name]
 
     def _devices(self) -> dict[str, Any]:
         """Return JAX's own devices by the names that users write."""

@@ -39,6 +39,7 @@ from paribus.backends.jax.state import State, exported, exported_slots, initial,
 from paribus.backends.jax.steps import Steps, Total
 from paribus.belongings import NOTHING, Belongings
 from paribus.errors import DataError, Unsupported
+from paribus.places import places
 from paribus.plan import EvalPlan, StepResults, Sums, TrainPlan
 
 
@@ -112,9 +113,10 @@ class JaxSession(Session):
         data, reading, steps = self._prepare(handle, plan, self._steps.scalar_names())
         rows: list[Any] = []
         if self._looped:
-            # As many places as a power of two: lengths of plans vary, and each costs a compilation.
-            places = 1 << (plan.steps - 1).bit_length()
-            steps = jax.tree.map(lambda a: a[np.minimum(np.arange(places), plan.steps - 1)], steps)
+            # Lengths of plans vary, and each would cost a compilation.
+            size = sum(array.nbytes for array in jax.tree.leaves(steps)) // plan.steps
+            at = np.minimum(np.arange(places(plan.steps, size)), plan.steps - 1)
+            steps = jax.tree.map(lambda array: array[at], steps)
             self._advance(
                 rows, "many", self._steps.many, reading, data, steps, np.int64(plan.steps)
             )

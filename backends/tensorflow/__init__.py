@@ -23,6 +23,7 @@ from paribus.native.builder import Builder
 from paribus.native.inspection import Inspection
 from paribus.native.network import NativeNetwork
 from paribus.optimizers import RULES
+from paribus.replicas import Replicas
 
 
 class TensorFlowBackend(Backend):
@@ -45,6 +46,7 @@ class TensorFlowBackend(Backend):
         rules=frozenset(RULES),
         precisions=frozenset({"float32", "float64", "bfloat16"}),
         device_types=frozenset({"cpu", "cuda"}),
+        replicated=frozenset(("linear", "relu", "tanh", "dropout", "flatten")),
         parts=True,
     )
     reads = frozenset({".h5"})
@@ -69,12 +71,7 @@ class TensorFlowBackend(Backend):
         numerics: Numerics,
     ) -> Session:
         """Open a session; see ``paribus.adapter.Backend.open``."""
-        known = self.devices()
-        if device not in known:
-            raise DeviceMissing(
-                f"backend tensorflow: no device {device!r} on this machine; "
-                f"allowed: {', '.join(known)}.{nearest(device, known)}"
-            )
+        self._on(device)
         self._require("precision", {precision}, self.capabilities.precisions)
         self._require("update rule", {task.rule}, self.capabilities.rules)
         self._require("operation", network.operations, self.capabilities.operations)
@@ -85,6 +82,22 @@ class TensorFlowBackend(Backend):
         from paribus.backends.tensorflow.engine import TensorFlowSession
 
         return TensorFlowSession(network, task, device, precision, numerics)
+
+    def open_replicas(
+        self,
+        network: Network,
+        task: Task,
+        count: int,
+        *,
+        device: str,
+        precision: Precision,
+        numerics: Numerics,
+    ) -> Replicas:
+        """Open replicas; see ``paribus.adapter.Backend.open_replicas``."""
+        self._on(device)
+        from paribus.backends.tensorflow.replicas import TensorFlowReplicas
+
+        return TensorFlowReplicas(network, task, count, device, precision, numerics)
 
     def inspect(self, builder: Builder, input_shape: Shape, seed: int) -> Inspection:
         """Build a user's ``keras.Model`` and look at it; see ``paribus.adapter``."""
@@ -102,6 +115,15 @@ class TensorFlowBackend(Backend):
         from paribus.backends.tensorflow.files import read
 
         return read(path)
+
+    def _on(self, device: str) -> None:
+        """Require a device to be there."""
+        known = self.devices()
+        if device not in known:
+            raise DeviceMissing(
+                f"backend tensorflow: no device {device!r} on this machine; "
+                f"allowed: {', '.join(known)}.{nearest(device, known)}"
+            )
 
     def _require(self, what: str, wanted: Set[str], able: frozenset[str]) -> None:
         for value in sorted(wanted - able):

@@ -27,6 +27,7 @@ from paribus.backends.tensorflow.plans import Handle, UnderWay, batches_of, targ
 from paribus.backends.tensorflow.steps import Batches, Steps
 from paribus.backends.tensorflow.tracing import Traces
 from paribus.errors import DataError, Unsupported
+from paribus.places import places
 from paribus.plan import EvalPlan, Preprocess, Sums, TrainPlan
 from paribus.tuning import Choice, Tuning
 
@@ -119,10 +120,10 @@ class TensorFlowSession(Holding):
         shards, given = plan.indices.shape[1], self._batches(plan)
         scalars = np.stack(columns, axis=1).astype(self._numpy)
         if self.setup.xla:
-            # XLA compiles for a shape: as many places as a power of two, some of them not reached.
-            places = np.minimum(np.arange(1 << (plan.steps - 1).bit_length()), plan.steps - 1)
-            given = tf.nest.map_structure(lambda array: array[places], given)
-            scalars = scalars[places]
+            size = sum(array.nbytes for array in tf.nest.flatten(given)) // plan.steps
+            at = np.minimum(np.arange(places(plan.steps, size)), plan.steps - 1)
+            given = tf.nest.map_structure(lambda array: array[at], given)
+            scalars = scalars[at]
         rows = self._call(
             ("train", self.setup, shards),
             lambda steps, layout: steps.train(layout, shards),

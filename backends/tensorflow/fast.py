@@ -107,11 +107,11 @@ class Fast:
     def _axes(self) -> Axes:
         """Return what can be chosen, strict numerics first."""
         axes: dict[str, tuple[Setting, ...]] = {}
+        if self._session.float32 and not self._strict.bfloat16:
+            axes["products"] = (FLOAT, HALF)
         convolves = any(node.op == "conv2d" for node in self._network.nodes)
         if not (self._cpu and convolves):
             axes["xla"] = (False, True)
-        if self._session.float32 and not self._strict.bfloat16:
-            axes["products"] = (FLOAT, HALF)
         return axes
 
     def _subject(
@@ -152,11 +152,9 @@ class Training:
         return Answer(np.array([loss]), np.concatenate(values))
 
     def run(self, count: int) -> None:
-        """Run so many steps, the plan's over and over."""
-        while count:
-            part = self._plan.first(count)
-            self._session.advance(self._handle, part).result()
-            count -= part.steps
+        """Run so many steps in one call, the plan's over and over."""
+        steps = np.arange(count) % self._plan.steps
+        self._session.advance(self._handle, self._plan.taken(steps)).result()
 
 
 class Evaluating:

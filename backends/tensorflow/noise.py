@@ -72,27 +72,35 @@ class Noise:
             found = tf.nn.experimental.stateless_dropout(x, p, seed, noise_shape=shape)
             return tf.cast(found, x.dtype)
         size = 1 if whole else int(np.prod(x.shape[1:]))
-        kept = _kept(self.words[node.name], self.first, rows, size, threshold(p))
+        found = kept(self.words[node.name], self.first, rows, size, threshold(p))
         if len(node.shape) == 3 and not whole:
-            kept = tf.transpose(tf.reshape(kept, (rows, *node.shape)), (0, 2, 3, 1))
+            found = tf.transpose(tf.reshape(found, (rows, *node.shape)), (0, 2, 3, 1))
         # The factor in a reduced precision would be off, and every mean with it.
         exact = x if x.dtype.size > 2 else tf.cast(x, tf.float32)
-        factor = tf.cast(tf.reshape(kept, shape), exact.dtype) * scale(p)
+        factor = tf.cast(tf.reshape(found, shape), exact.dtype) * scale(p)
         return tf.cast(exact * factor, x.dtype)
 
 
-def _kept(key: Tensor, first: Tensor, rows: Tensor, size: int, least: int) -> Tensor:
-    """Return which values are kept, bool [rows, size]."""
+def kept(key: Tensor, first: Tensor, rows: Tensor, size: int, least: int) -> Tensor:
+    """Return which values are kept, bool [..., rows, size]; see ``paribus.noise.kept``.
+
+    Args:
+        key: int64 [..., 2], of one step or of many replicas' steps.
+        first: int64 [...], the place of the first row in the step's batch.
+        rows: how many there are, int32.
+        size: values of one example.
+        least: what a draw has to reach to be kept.
+    """
     each = words_per_row(size)
     # Of shapes and constants alone, as XLA wants a range.
     spread = tf.range(0, tf.cast(rows, tf.int64) * each * GOLDEN, GOLDEN, dtype=tf.int64)
-    start = key[0] + first * each % 2**32 * GOLDEN % 2**32
-    x = tf.cast(spread, tf.uint32) + tf.cast(start, tf.uint32)
+    start = key[..., 0] + first * each % 2**32 * GOLDEN % 2**32
+    x = tf.cast(spread, tf.uint32) + tf.cast(start, tf.uint32)[..., None]
     x = _shifted(x, 16) * _word(FIRST)
-    x = tf.bitwise.bitwise_xor(x, tf.cast(key[1], tf.uint32))
+    x = tf.bitwise.bitwise_xor(x, tf.cast(key[..., 1, None], tf.uint32))
     x = _shifted(x, 15) * _word(SECOND)
     halves = tf.bitcast(_shifted(x, 16), tf.uint16)
-    halves = tf.reshape(halves, (rows, 2 * each))[:, :size]
+    halves = tf.reshape(halves, (*key.shape[:-1], rows, 2 * each))[..., :size]
     return halves >= tf.constant(least, tf.uint16)
 
 

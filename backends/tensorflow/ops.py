@@ -7,7 +7,6 @@ back as values), and traces in a fraction of the time.
 
 from __future__ import annotations
 
-from math import pi, sqrt
 from typing import Any
 
 import tensorflow as tf
@@ -15,6 +14,7 @@ import tensorflow as tf
 from paribus.architectures import INPUT, TARGETS, Network, Node
 from paribus.architectures.pooling import bins
 from paribus.backends.tensorflow import texts
+from paribus.backends.tensorflow.derivatives import gelu, gelu_by_tanh, layer_norm
 from paribus.backends.tensorflow.passes import Operation, Pass, product
 
 Tensor = Any
@@ -147,19 +147,11 @@ def _position_embedding(node: Node, inputs: list[Tensor], state: Pass) -> Tensor
 
 def _layer_norm(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
     scale, offset = (state.tensors[f"{node.name}.{leaf}"] for leaf in ("weight", "bias"))
-    x = tf.cast(inputs[0], scale.dtype)
-    mean = tf.reduce_mean(x, -1, keepdims=True)
-    variance = tf.reduce_mean(tf.math.squared_difference(x, mean), -1, keepdims=True)
-    return tf.nn.batch_normalization(x, mean, variance, offset, scale, node.attributes["eps"])
+    return layer_norm(tf.cast(inputs[0], scale.dtype), scale, offset, node.attributes["eps"])
 
 
 def _gelu(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
-    # tf.nn.gelu rounds √2 to single precision also where x is double: 1e-8 off.
-    x = inputs[0]
-    if node.size("tanh"):
-        inner = sqrt(2 / pi) * (x + 0.044715 * tf.pow(x, 3))
-        return 0.5 * x * (1.0 + tf.tanh(inner))
-    return 0.5 * x * (1.0 + tf.math.erf(x * sqrt(0.5)))
+    return (gelu_by_tanh if node.size("tanh") else gelu)(inputs[0])
 
 
 def _attention(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:

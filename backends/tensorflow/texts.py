@@ -55,7 +55,8 @@ def _dot_product_attention(node: Node, inputs: list[Tensor], state: Pass) -> Ten
         seen = tf.range(length)[:, None] >= tf.range(length)[None]
     else:
         seen = (numbers(tokens) >= 0)[:, None, None]
-    shares = tf.nn.softmax(tf.where(seen, scores, scores.dtype.min))
+    # Added and not chosen, which has a derivative of its own; beside this no score is more than 0.
+    shares = tf.nn.softmax(scores + tf.where(seen, tf.zeros((), scores.dtype), scores.dtype.min))
     shares = state.drop(node, shares, node.attributes.get("dropout", 0.0))
     x = tf.matmul(tf.cast(shares, values.dtype), values)
     return tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, length, width))

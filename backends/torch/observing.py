@@ -48,7 +48,9 @@ class Observed:
         self, network: Network, module: nn.Module, names: Mapping[str, tuple[str, ...]]
     ) -> None:
         self._network = network
-        self._modules = _modules(network, module, names)
+        parts = module.modules()
+        self._graph = next((part for part in parts if isinstance(part, GraphModule)), None)
+        self._modules = _modules(network, module, names, self._graph)
         self._calls: Counter[str] = Counter()
         self._now: dict[str, Array] = {}
         self._batches: list[dict[str, Array]] = []
@@ -57,6 +59,9 @@ class Observed:
     def hooks(self) -> Iterator[None]:
         """Watch the modules' outputs."""
         with ExitStack() as stack:
+            if self._graph is not None:
+                self._graph.in_order = True
+                stack.callback(setattr, self._graph, "in_order", False)
             for name, module in self._modules.items():
                 stack.callback(module.register_forward_hook(self._hook(name)).remove)
             yield
@@ -106,11 +111,13 @@ class Observed:
 
 
 def _modules(
-    network: Network, module: nn.Module, names: Mapping[str, tuple[str, ...]]
+    network: Network,
+    module: nn.Module,
+    names: Mapping[str, tuple[str, ...]],
+    graph: GraphModule | None,
 ) -> dict[str, nn.Module]:
     """Return the modules whose output is a node's, by the node's name."""
     parts = dict(module.named_modules())
-    graph = next((part for part in parts.values() if isinstance(part, GraphModule)), None)
     if graph is not None:
         return {node.name: graph.get_submodule(node.name) for node in network.nodes}
     found: dict[str, nn.Module] = {}

@@ -21,6 +21,8 @@ from paribus.optimizers import Rule
 OPERATORS: dict[str, Callable[..., Tensor]] = {
     "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "sqrt": torch.sqrt,
 }  # fmt: skip
+# Of a scaled term in a sum.
+SIGNS = {torch.add: 1.0, torch.sub: -1.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,13 +92,14 @@ class Program:
         self.spare = 0
         self._plan()
 
-    def run(self, registers: Sequence[Tensor], scalars: Mapping[str, float]) -> None:
-        """Update tensors of one length in place.
+    def run(self, registers: Sequence[Tensor], scalars: Mapping[str, float | Tensor]) -> None:
+        """Update tensors of one shape in place.
 
         Args:
             registers: weights, gradient, the slots in the rule's order, and ``spare`` more. The
                 gradient is left as it is.
-            scalars: the step's, by name.
+            scalars: the step's, by name: numbers, or tensors that fit the registers' shape, such as
+                [r, 1] of rows [r, n].
         """
         for one in self._operations:
             left, out, right = registers[one.left], registers[one.out], one.right
@@ -107,7 +110,12 @@ class Program:
             elif isinstance(right, float):
                 one.operator(left, right, out=out)
             elif one.alpha is not None:
-                one.operator(left, registers[right], alpha=scalars[one.alpha], out=out)
+                factor = scalars[one.alpha]
+                if isinstance(factor, Tensor):
+                    sign = SIGNS[one.operator]
+                    torch.addcmul(left, registers[right], factor, value=sign, out=out)
+                else:
+                    one.operator(left, registers[right], alpha=factor, out=out)
             else:
                 one.operator(left, registers[right], out=out)
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from paribus.adapter import Task
 from paribus.architectures import Network
 from paribus.backends.torch.flat import ALIGNMENT
+from paribus.backends.torch.program import Program
 from paribus.optimizers import RULES
 
 # Elements that an update computes with at a time: temporaries of this size stay in a core's cache
@@ -46,7 +47,9 @@ class Stacked:
     def __init__(
         self, network: Network, task: Task, count: int, dtype: torch.dtype, device: torch.device
     ) -> None:
-        self._rule = RULES[task.rule]
+        rule = RULES[task.rule]
+        self._programs = {decay: Program(rule, decay) for decay in (False, True)}
+        self._spare: dict[tuple[int, torch.Size], Tensor] = {}
         tensors = network.tensors
         self._shapes = {name: tensors[name].shape for name in task.trainable}
         self._starts: dict[str, int] = {}
@@ -61,7 +64,7 @@ class Stacked:
             return torch.zeros((count, *shape), dtype=dtype, device=device)
 
         self._weights = buffer(self.width)
-        self.slots = {slot: buffer(self.width) for slot in self._rule.slots}
+        self.slots = {slot: buffer(self.width) for slot in rule.slots}
         self.frozen = {
             name: buffer(*tensor.shape)
             for name, tensor in tensors.items()
@@ -104,7 +107,7 @@ class Stacked:
 
     def update(self, part: Part, scalars: Mapping[str, Tensor | float]) -> None:
         """Apply the rule once; scalars are numbers, or tensors [r, 1] where replicas differ."""
-        rule, together = self._rule.update, max(1, PIECE // max(1, self.width))
+        together = max(1, PIECE // max(1, self.width))
         for top in range(0, len(part.rows), together):
             some = slice(top, top + together)
             own = {n: s[some] if isinstance(s, Tensor) else s for n, s in scalars.items()}
@@ -115,12 +118,17 @@ class Stacked:
                 if start == stop:
                     continue
                 cut = (some, slice(start, stop))
-                slots = tuple(slot[cut] for slot in part.slots)
-                w = part.weights[cut]
-                new, state = rule(w, part.gradient[cut], slots, own, decay, torch.sqrt)
-                w.copy_(new)
-                for slot, value in zip(slots, state, strict=True):
-                    slot.copy_(value)
+                weights, slots = part.weights[cut], tuple(slot[cut] for slot in part.slots)
+                program = self._programs[decay]
+                spare = [self._between(number, weights.shape) for number in range(program.spare)]
+                program.run((weights, part.gradient[cut], *slots, *spare), own)
+
+    def _between(self, number: int, shape: torch.Size) -> Tensor:
+        """Return room for what lies between an update's operations; always the same."""
+        key = number, shape
+        if key not in self._spare:
+            self._spare[key] = self._weights.new_empty(shape)
+        return self._spare[key]
 
 
 def evenly(rows: Sequence[int]) -> slice | None:

@@ -26,7 +26,7 @@ OUTPUTS = 10.0
 # Of one timing; shorter ones measure the clock.
 TURN_SECONDS = 0.05
 TURNS = 5
-MOST_STEPS = 64
+MOST_STEPS = 1024
 # A candidate that is so much slower in its first turn gets no other one.
 HOPELESS = 1.5
 # What a candidate has to gain; less may be noise, and strict numerics are worth something.
@@ -97,6 +97,8 @@ def choose(
     """Return the fastest candidate that stays within ``tolerance`` of the reference.
 
     Axis by axis, each with the best of the axes before, and with what the one before has besides.
+    The reference is the first candidate, and what does not gain on it is not kept: not where it was
+    found, and not against it alone in the end.
 
     Args:
         axes: name → values, the first of which are the reference's: strict numerics.
@@ -107,17 +109,15 @@ def choose(
     reference = {axis: values[0] for axis, values in axes.items()}
     trial.use(reference)
     expected = trial.answer()
-    trial.run(1)
-    start = clock()
-    trial.run(1)
-    count = max(1, min(MOST_STEPS, ceil(TURN_SECONDS / max(clock() - start, 1e-6))))
+    count = _count(trial, clock)
     best, tried = reference, [Tried(settings=reference, verdict="kept", error=0.0)]
     errors, seconds = {_key(reference): 0.0}, {_key(reference): 0.0}
     passed: list[Settings] = []
     for axis, values in axes.items():
         candidates: list[dict[str, Setting]] = []
         # What gained nothing on the axis before may gain with this one: bfloat16 products, say,
-        # once images are in the order that they want.
+        # once images are in the order that they want. And what gained may be in this one's way:
+        # XLA, say, where the products that it has for bfloat16 are slow.
         for start_from, value in product(({}, *passed), values[1:]):
             settings = {**best, **start_from, axis: value}
             judged = _judge(settings, trial, expected, tolerance)
@@ -134,8 +134,8 @@ def choose(
             fastest = min(candidates, key=lambda one: times[_key(one)])
             if times[_key(fastest)] < WORTH * before:
                 best = fastest
-        passed = [{axis: one[axis]} for one in candidates if one[axis] != best[axis]]
-        passed = [one for place, one in enumerate(passed) if one not in passed[:place]]
+        close = [values[0], *(one[axis] for one in candidates)]
+        passed = [{axis: value} for value in values if value in close and value != best[axis]]
     if best != reference:
         # Against each other at the end: each step of the way may have been luck.
         seconds |= _race([reference, best], trial, count, clock)
@@ -143,6 +143,21 @@ def choose(
             best = reference
     tried = [_told(one, best, seconds.get(_key(one.settings))) for one in tried]
     return Found(best, seconds[_key(best)], seconds[_key(reference)], errors[_key(best)], tried)
+
+
+def _count(trial: Trial, clock: Callable[[], float]) -> int:
+    """Return how many steps make a turn; the first ones are not timed, for they may compile."""
+    trial.run(1)
+    count = 1
+    while True:
+        start = clock()
+        trial.run(count)
+        seconds = clock() - start
+        if seconds >= TURN_SECONDS or count == MOST_STEPS:
+            return count
+        # At most eight times as many: what one step takes says little where calls cost more.
+        more = min(8.0, 1.25 * TURN_SECONDS / max(seconds, 1e-6))
+        count = min(MOST_STEPS, ceil(count * more))
 
 
 def _judge(settings: dict[str, Setting], trial: Trial, expected: Answer, allowed: float) -> Tried:

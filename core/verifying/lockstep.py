@@ -7,13 +7,15 @@ difference belongs to the step that makes it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from paribus.adapter import Array, Session, Tensors
 from paribus.verifying import distances
+from paribus.verifying.formula import Before
 from paribus.verifying.observing import State, flat
+from paribus.verifying.rounding import beyond_rounding
 from paribus.verifying.subject import Subject
 from paribus.verifying.tolerances import STEP
 
@@ -30,7 +32,8 @@ class Stepped:
         before: the state; ours, theirs: what the reference and the other made of it.
         losses: of the reference and of the other.
         differences: quantity (``loss``, ``weights``, ``slots``, ``statistics``) → tensor →
-            difference; of the weights relative to how far they moved.
+            difference; of the weights relative to how far they moved, and without what rounding
+            in the gradients explains.
     """
 
     number: int
@@ -92,9 +95,17 @@ def _step(
         for session, handle in zip((reference, other), handles, strict=True)
     )
     ours, theirs = State.of(reference), State.of(other)
+    moves = _Moves.of(subject, before, ours, theirs)
+    weights = moves.differences()
+    if any(value > STEP["weights"] for value in weights.values()):
+        before.into(reference)
+        gradients = reference.gradients(handles[0], plan)[1]
+        ours.into(reference)
+        moment = Before(subject.task, before.weights, before.slots, gradients, plan)
+        weights = moves.beyond(moment).differences()
     differences = {
         "loss": {"": distances.array(np.array(losses[0]), np.array(losses[1]))},
-        "weights": _moves(subject, before.weights, ours.weights, theirs.weights),
+        "weights": weights,
         "slots": distances.by_slot(flat(ours.slots), flat(theirs.slots)),
         "statistics": distances.by_tensor(
             _kind(subject, ours.weights, "statistic"), _kind(subject, theirs.weights, "statistic")
@@ -103,14 +114,33 @@ def _step(
     return Stepped(number, before, ours, theirs, (losses[0], losses[1]), differences)
 
 
-def _moves(subject: Subject, before: Tensors, ours: Tensors, theirs: Tensors) -> dict[str, float]:
-    start = _kind(subject, before, "parameter")
-    size = max((float(np.abs(array).max()) for array in start.values()), default=0.0)
-    left, right = (
-        {name: np.asarray(after[name], dtype=np.float64) - start[name] for name in start}
-        for after in (ours, theirs)
-    )
-    return distances.by_tensor(left, right, LEAST_CHANGE * size)
+@dataclass(frozen=True)
+class _Moves:
+    """How far each parameter moved on either backend, float64; least: what counts as a move."""
+
+    ours: dict[str, Array]
+    theirs: dict[str, Array]
+    least: float
+
+    @classmethod
+    def of(cls, subject: Subject, before: State, ours: State, theirs: State) -> _Moves:
+        start = _kind(subject, before.weights, "parameter")
+        size = max((float(np.abs(array).max()) for array in start.values()), default=0.0)
+        left, right = (
+            {
+                name: np.asarray(after.weights[name], dtype=np.float64) - start[name]
+                for name in start
+            }
+            for after in (ours, theirs)
+        )
+        return cls(left, right, LEAST_CHANGE * size)
+
+    def differences(self) -> dict[str, float]:
+        return distances.by_tensor(self.ours, self.theirs, self.least)
+
+    def beyond(self, before: Before) -> _Moves:
+        """Return them without what rounding in the gradients may make of the step."""
+        return replace(self, theirs=beyond_rounding(before, self.ours, self.theirs))
 
 
 def _kind(subject: Subject, tensors: Tensors, kind: str) -> dict[str, Array]:

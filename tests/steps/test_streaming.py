@@ -47,6 +47,7 @@ for backend in sys.argv[2:]:
                     "rows": [row for row in result.history],
                     "test": metrics["test"],
                     "weights": metrics["weights_hash"],
+                    "train": metrics["steps"]["finetune"]["train"],
                     "outputs": outputs.tolist(),
                     "steps": {
                         step: [each.get("value", each.get("mean")) for each in
@@ -90,7 +91,8 @@ def trees(folder: Path) -> dict[str, Tree]:
     save_npz(folder / "table.npz", *table(60, features=500))
     files = {"data__source": "image_folder", "data__path": str(folder / "images")}
     return {
-        "npz": changed(IMAGES, data__source="npz", data__path=str(folder / "images.npz")),
+        "npz": changed(IMAGES, data__source="npz", data__path=str(folder / "images.npz"),
+                       finetune__class_weights=[1.0, 3.0, 0.5]),
         "folder": changed(IMAGES, **files, data__image={"size": [9, 11], "channels": 1}),
         "steps": small(
             data={"source": "npz", "path": str(folder / "table.npz"), "limit": 54},

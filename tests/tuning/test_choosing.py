@@ -60,7 +60,50 @@ def chosen(machine: Machine, tolerance: float = 0.1) -> dict[str, Any]:
 def test_each_axis_takes_what_is_fastest_with_the_axes_before() -> None:
     machine = Machine({HALF: 0.5, LAST: 0.8, ONE: 1.4})
     assert chosen(machine) == {"products": "bfloat16", "channels_last": True, "threads": 2}
-    assert len({repr(settings) for settings in machine.used}) == 4
+    assert len({repr(settings) for settings in machine.used}) == 6
+
+
+def test_what_won_on_one_axis_makes_way_for_what_is_better_without_it_on_the_next() -> None:
+    class Together(Machine):
+        """One in which the products cost five times as much in the other order."""
+
+        def run(self, count: int) -> None:
+            super().run(count)
+            if {HALF, LAST} <= set(self.settings.items()):
+                self.time += 4 * count * 0.01 * 0.4 * 0.8
+
+    assert chosen(Together({HALF: 0.8, LAST: 0.4})) == {
+        "products": "float32", "channels_last": True, "threads": 2,
+    }  # fmt: skip
+
+
+def test_what_is_kept_is_faster_than_strict_at_the_end_too() -> None:
+    class Warm(Machine):
+        """One whose products in bfloat16 are fast until the last axis is tried."""
+
+        def run(self, count: int) -> None:
+            super().run(count)
+            late = any(ONE in settings.items() for settings in self.used)
+            if late and HALF in self.settings.items():
+                self.time += count * 0.01
+
+    machine = Warm({HALF: 0.8, LAST: 1.2, ONE: 4.0})
+    found = choose(AXES, machine, 0.1, machine.clock)
+    assert found.settings["products"] == "float32"
+    assert found.seconds == found.reference_seconds
+
+
+def test_turns_are_long_enough_for_the_clock_where_calls_cost_more_than_steps() -> None:
+    counts: list[int] = []
+
+    class Called(Machine):
+        def run(self, count: int) -> None:
+            counts.append(count)
+            self.time += 1e-3 + 1e-5 * count
+
+    machine = Called({})
+    choose(AXES, machine, 0.1, machine.clock)
+    assert counts[-1] == 1024
 
 
 def test_strict_settings_stay_where_nothing_is_worth_it() -> None:

@@ -1,0 +1,52 @@
+"""What of a step's difference is more than rounding in its gradients makes.
+
+Adam divides a gradient by its own size. Where one is zero by construction (of a shift that the next
+BatchNorm takes away again, of an attention's keys' bias) what is left of it is rounding, which is
+another one on every backend, and the division makes a step of it. Two backends whose gradients
+agree may therefore move such a weight differently, and both are right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from paribus.adapter import Array
+from paribus.verifying.distances import SHARE
+from paribus.verifying.formula import Before, step
+from paribus.verifying.tolerances import GRADIENT
+
+
+def beyond_rounding(
+    before: Before, ours: Mapping[str, Array], theirs: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Return the others' changes of the weights, moved towards ours by what rounding may make.
+
+    By the definition's own formula: as far as the step changes where every gradient is larger or
+    smaller by what the gradients of two backends may differ.
+
+    Args:
+        before: the step, with one backend's gradients.
+        ours, theirs: float64, how far each weight moved, by canonical name.
+    """
+    top = max((float(np.abs(g).max()) for g in before.gradients.values() if g.size), default=0.0)
+    room = {
+        name: GRADIENT * max(float(np.abs(g).max(initial=0.0)), SHARE * top)
+        for name, g in before.gradients.items()
+    }
+    found = dict(theirs)
+    reached = [_step(before, room, sign) for sign in (-1.0, 0.0, 1.0)]
+    for name in room:
+        among = np.stack([weights[name] for weights in reached])
+        allowed = among.max(axis=0) - among.min(axis=0)
+        apart = theirs[name] - ours[name]
+        left = np.maximum(np.abs(apart) - allowed, 0.0)
+        found[name] = ours[name] + np.sign(apart) * left
+    return found
+
+
+def _step(before: Before, room: Mapping[str, float], sign: float) -> dict[str, Array]:
+    moved = {name: np.asarray(g) + sign * room[name] for name, g in before.gradients.items()}
+    return step(replace(before, gradients=moved))[0]
