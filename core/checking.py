@@ -46,5 +46,5 @@ def check(
     with Machine(descriptor, place, spec.precision, spec.numerics) as machine:
         tried = list(rehearse(spec, examples, machine))
     folder = Path("runs") / spec.name if out is None else Path(out)
-    require_room(folder, max(one.state for one in tried))
+    require_room(folder, max(one.state for one in tried), spec.checkpoints.keep)
     return tried

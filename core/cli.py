@@ -29,7 +29,7 @@ from paribus.commands.options import (
     TrustNative,
     print_json,
 )
-from paribus.commands.run import run
+from paribus.commands.run import run, with_newest
 from paribus.commands.verify import verify
 
 if TYPE_CHECKING:
@@ -217,8 +217,9 @@ def main(arguments: list[str] | None = None) -> int:
     from paribus.report.plain import plain
 
     signal.signal(signal.SIGTERM, _terminate)
+    given = with_newest(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = int(app(args=arguments, standalone_mode=False) or 0)
+        code = int(app(args=given, standalone_mode=False) or 0)
     except ParibusError as error:
         typer.echo(plain(f"paribus: {_bounded(str(error))}"), err=True)
         for note in getattr(error, "__notes__", ()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any, Self
 
 from paribus.closing import Closing
@@ -10,7 +11,7 @@ from paribus.report.plain import plain
 
 
 class Progress(Closing):
-    """Silence; also the interface of the noisier ones."""
+    """Silence but for warnings, which are Python's; also the interface of the noisier ones."""
 
     def begin(self, what: str, total: int) -> None:
         """Start a piece of work of ``total`` optimizer steps."""
@@ -24,11 +25,23 @@ class Progress(Closing):
     def note(self, message: str) -> None:
         """Say something that a person wants to know at the end of a piece of work."""
 
+    def warn(self, message: str) -> None:
+        """Say something that a person has to know now."""
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+
     def close(self) -> None:
         """End; nothing is shown any more."""
 
 
-class Lines(Progress):
+class Warnings(Progress):
+    """Warnings as lines on standard error, and nothing else: what a command says at least."""
+
+    def warn(self, message: str) -> None:
+        """Print the line."""
+        print(f"paribus: {message}", file=sys.stderr, flush=True)
+
+
+class Lines(Warnings):
     """Notes as plain lines on standard error, for logs."""
 
     def note(self, message: str) -> None:
@@ -73,6 +86,10 @@ class Bars(Progress):
         """Print above the bar."""
         self._rich.console.print(plain(message), highlight=False, markup=False)
 
+    def warn(self, message: str) -> None:
+        """Print above the bar."""
+        self.note(f"paribus: {message}")
+
     def __enter__(self) -> Self:
         self._rich.start()
         return self
@@ -83,9 +100,9 @@ class Bars(Progress):
 
 
 def choose(*, quiet: bool, verbose: bool) -> Progress:
-    """Return bars on a terminal, lines where ``verbose`` asks for them, else silence."""
+    """Return bars on a terminal, lines where ``verbose`` asks for them, else warnings only."""
     if quiet:
-        return Progress()
+        return Warnings()
     if sys.stderr.isatty():
         return Bars()
-    return Lines() if verbose else Progress()
+    return Lines() if verbose else Warnings()

@@ -7,6 +7,7 @@
     pretrain.safetensors   those after pretraining, where there was a pretrain step
     tokenizer.json         the tokenizer, where the data is texts
     checkpoints            what an unfinished run goes on from (``paribus.runstate``)
+    .lock                  while a process writes it (``paribus.runstate.lock``)
 
 Whole files are staged beside their place and renamed, so a reader never sees half of one.
 """
@@ -15,16 +16,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from hashlib import sha256
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from paribus import durable
 from paribus.checkpoints.fields import parse
 from paribus.checkpoints.folder import Folder
 from paribus.errors import RunFolderError, WeightsError
+from paribus.rowsfile import RowsFile
 from paribus.runlinks import require_own_files
+from paribus.runstate.lock import Lock
 from paribus.runstate.records import Mark
 from paribus.runstate.store import CHECKPOINTS, Store
 
@@ -38,16 +41,29 @@ OURS = (RESULT, SPEC, METRICS, WEIGHTS, PRETRAINED, TOKENIZER)
 
 
 class RunFolder:
-    """An open run folder.
+    """An open run folder, which no other process writes.
+
+    Attributes:
+        path: where it is.
+        warn: told what went wrong and did not end the run.
 
     Raises (all methods):
-        RunFolderError: it cannot be created or written.
+        RunFolderError: it cannot be created or written, or another process writes it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._metrics: BinaryIO | None = None
-        self._written, self._hash = 0, sha256()
+        self.warn: Callable[[str], None] = lambda _: None
+        self._rows: RowsFile | None = None
+        try:
+            self._lock = Lock(path)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+    @property
+    def locked(self) -> bool:
+        """Whether other processes are kept out: not where the file system has no locks."""
+        return self._lock.held
 
     @classmethod
     def create(cls, path: Path, *, overwrite: bool = False) -> RunFolder:
@@ -57,51 +73,62 @@ class RunFolder:
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        folder = cls(path)
+        try:
             store = Store(path)
             require_own_files(path, OURS, store.path)
             held = [name for name in OURS if (path / name).exists()]
-            if (held or store.held) and not overwrite:
+            if (held or store.held) and not overwrite and has_begun(path):
                 listed = [*held, *([CHECKPOINTS] if store.held else [])]
                 raise RunFolderError(
                     f"{path} already holds a run ({', '.join(listed)}); choose another --out, "
                     f"replace it with --overwrite, or go on with it with --resume {path}"
                 )
-            store.clear()
+            # What says that there is a run goes first: no half of one may pass for a whole.
             for name in held:
                 (path / name).unlink()
-            folder = cls(path)
-            folder._metrics = (path / METRICS).open("wb")
+            store.clear()
+            folder._rows = RowsFile(path / METRICS)
         except OSError as error:
+            folder.close()
             raise _unwritable(path, error) from error
+        except RunFolderError:
+            folder.close()
+            raise
         return folder
 
     @classmethod
-    def reopen(cls, path: Path, rows: Mark, source: Path | None = None) -> RunFolder:
+    def reopen(
+        cls,
+        path: Path,
+        rows: Mark,
+        source: Path | None = None,
+        first: Callable[[], None] = lambda: None,
+    ) -> RunFolder:
         """Open a run's folder to go on with it.
 
         Args:
             path: the folder.
             rows: the bytes of ``metrics.jsonl`` to keep; what follows is cut off.
             source: the run folder that they come from, if it is another.
+            first: called once nobody else can write the folder, before anything is changed.
         """
         folder = cls(path)
         try:
             require_own_files(path, OURS, path / CHECKPOINTS)
+            first()
             if source is not None:
                 with (source / METRICS).open("rb") as stream:
                     (path / METRICS).write_bytes(stream.read(rows.size))
-            (path / METRICS).touch()
-            metrics = (path / METRICS).open("r+b")
-            folder._metrics = metrics
-            while folder._written < rows.size:
-                piece = metrics.read(min(durable.PIECE, rows.size - folder._written))
-                if not piece:
-                    raise OSError(f"{METRICS} has been cut while it was read")
-                folder._count(piece)
-            metrics.truncate(rows.size)
-            metrics.seek(rows.size)
+            folder._rows = RowsFile.reopen(path / METRICS, rows)
         except OSError as error:
+            folder.close()
             raise _unwritable(path, error) from error
+        except RunFolderError:
+            folder.close()
+            raise
         return folder
 
     @classmethod
@@ -123,28 +150,25 @@ class RunFolder:
             return cls.create(path)
 
     def record(self, rows: list[dict[str, Any]]) -> None:
-        """Append rows to ``metrics.jsonl``."""
-        if self._metrics is None:
-            raise RunFolderError(f"{self.path}: the run has ended; nothing can be recorded")
+        """Append rows to ``metrics.jsonl``; where the disk is full, once there is room."""
         try:
-            text = _lines(rows).encode()
-            self._metrics.write(text)
-            self._metrics.flush()
-            self._count(text)
+            self._open.write(_lines(rows).encode(), self.warn)
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
     def mark(self) -> Mark:
-        """Return what has been recorded so far, once it is on the disk."""
-        try:
-            durable.sync(self.path / METRICS)
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
-        return Mark(size=self._written, sha256=self._hash.hexdigest())
+        """Return what has been recorded so far, once it is on the disk.
 
-    def _count(self, text: bytes) -> None:
-        self._written += len(text)
-        self._hash.update(text)
+        Raises:
+            OSError: it cannot be written.
+        """
+        return self._open.mark()
+
+    @property
+    def _open(self) -> RowsFile:
+        if self._rows is None:
+            raise RunFolderError(f"{self.path}: the run has ended; nothing can be recorded")
+        return self._rows
 
     def write(self, name: str, text: str) -> None:
         """Write a text file, complete or not at all."""
@@ -157,11 +181,45 @@ class RunFolder:
         """Write ``result.json``."""
         self.write(RESULT, _json(result, indent=2) + "\n")
 
+    def write_progress(self, result: Mapping[str, Any]) -> None:
+        """Write ``result.json`` on the way; a full disk may leave the one before."""
+        try:
+            self.write_result(result)
+        except RunFolderError as error:
+            if not durable.full(error.__cause__):
+                raise
+            self.warn(f"{error}; the run goes on")
+
+    def finish(self) -> None:
+        """Write every row; nothing can be recorded after."""
+        if self._rows is not None:
+            rows, self._rows = self._rows, None
+            try:
+                rows.close()
+            except OSError as error:
+                raise _unwritable(self.path, error) from error
+
     def close(self) -> None:
-        """Close ``metrics.jsonl``."""
-        if self._metrics is not None:
-            self._metrics.close()
-            self._metrics = None
+        """Close ``metrics.jsonl``, and let other processes in; what cannot be written is lost."""
+        with suppress(RunFolderError):
+            self.finish()
+        with suppress(OSError):
+            self._lock.close()
+
+
+def has_begun(path: Path) -> bool:
+    """Return whether a folder holds more than a run leaves that ends before its first step.
+
+    Such a run has opened ``metrics.jsonl``, which is empty, and may have written its spec; a spec
+    alone is somebody's own.
+    """
+    rows = path / METRICS
+    return (
+        any((path / name).exists() for name in (RESULT, WEIGHTS, PRETRAINED, TOKENIZER))
+        or Store(path).held
+        or not rows.exists()
+        or rows.stat().st_size > 0
+    )
 
 
 def own_file(path: Path, name: str) -> Path:
@@ -212,7 +270,7 @@ def last_line(path: Path) -> bytes:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read a run folder's ``metrics.jsonl``.
+    """Read a run folder's ``metrics.jsonl``; a row that is being written is not there yet.
 
     Raises:
         RunFolderError: there is none, it is too large, or a line is no JSON object.
@@ -223,7 +281,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             raise RunFolderError(
                 f"{file} has more than {LARGEST_METRICS:,} bytes; read its lines one by one"
             )
-        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        whole = file.read_bytes().rpartition(b"\n")[0]
+        rows = [json.loads(line) for line in whole.splitlines()]
     except (OSError, ValueError, RecursionError) as error:
         raise RunFolderError(f"{file} is not readable: {error}") from error
     if not all(isinstance(row, dict) for row in rows):

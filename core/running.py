@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import gc
-import json
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
-
-from safetensors import SafetensorError
 
 from paribus import registry, status, weights
 from paribus.cachefolder import cache_folder
@@ -40,11 +37,13 @@ from paribus.runfolder import (
     read_result,
 )
 from paribus.runmodel import describe_model
+from paribus.runstate.finding import going_on
 from paribus.runstate.interruption import Interruption
 from paribus.runstate.keeper import Keeper
 from paribus.runstate.legs import CurrentLeg, Ledger
+from paribus.runstate.lock import require_free
 from paribus.runstate.opening import Opened, command, experiment_tree, sources
-from paribus.runstate.store import Checkpoint
+from paribus.runstate.store import Checkpoint, Store
 from paribus.spec import absolute, dumps
 from paribus.spec.paths import WORDS
 from paribus.spec.sections import TRAINING_STEPS, Spec
@@ -75,7 +74,8 @@ def run(
     out: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
-    resume: str | Path | None = None,
+    resume: str | Path | bool | None = None,
+    accept_changes: bool = False,
     stop_after: int | None = None,
     check: bool = True,
 ) -> Result:
@@ -85,11 +85,14 @@ def run(
         spec: from ``paribus.load``.
         backend: instead of the spec's.
         device: instead of the spec's: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        out: the run folder; by default the next free ``runs/NAME/BACKEND-N``.
+        out: the run folder; by default the next free ``runs/NAME/BACKEND-N``. An unfinished run of
+            the same spec and backend in it is gone on with.
         overwrite: replace the run that ``out`` holds.
         progress: what to say on the way; silent by default.
         resume: a run folder of the same spec, begun on any backend, to go on with: in place, or in
-            ``out``. Of a run that is complete the result is returned.
+            ``out``. Of a run that is complete the result is returned. True: the one in ``out``, or
+            without ``out`` the newest unfinished one in ``runs/NAME``. False: none.
+        accept_changes: go on with another spec than the run's, where what changed is still to come.
         stop_after: stop after so many further optimizer steps, all trainings together, unless the
             run ends before; the result's status is then ``stopped``.
         check: of an experiment of several steps, first try one batch of everything that it may
@@ -112,8 +115,9 @@ def run(
     while True:
         try:
             return _run(
-                spec, backend, device, out, overwrite, progress, resume, limit, check, thrift
-            )
+                spec, backend, device, out, overwrite, progress, resume, accept_changes, limit,
+                check, thrift,
+            )  # fmt: skip
         except _Again as again:
             resume, out, overwrite, check = again.folder, None, False, False
         except _Diverged as diverged:
@@ -123,7 +127,10 @@ def run(
                 # The same steps once more, as far as they were good: without a checkpoint, or
                 # since the last one, a few minutes.
                 limit = _Limit(None, diverged.good)
-                _run(spec, backend, device, None, False, None, folder, limit, False, thrift)
+                _run(
+                    spec, backend, device, None, False, None, folder, accept_changes, limit, False,
+                    thrift,
+                )  # fmt: skip
                 with (folder / METRICS).open("ab") as stream:
                     stream.write(last)
             with closing(RunFolder(folder)) as ended:
@@ -171,7 +178,8 @@ def _run(
     out: str | Path | None,
     overwrite: bool,
     progress: Progress | None,
-    resume: str | Path | None,
+    resume: str | Path | bool | None,
+    accept_changes: bool,
     limit: _Limit,
     check: bool,
     thrift: Thrift,
@@ -189,10 +197,17 @@ def _run(
     target = None if out is None else Path(out)
     if stop_after is not None and stop_after < 1:
         raise SpecError(f"stop_after = {stop_after}; allowed: a whole number of at least 1")
-    opened = None if resume is None else Opened.read(Path(resume), spec)
-    if opened is not None:
+    begun_in = going_on(resume, target, spec, overwrite=overwrite)
+    unasked = begun_in is not None and (resume is None or resume is True)
+    opened = None
+    if begun_in is not None:
+        if target is None:
+            require_free(begun_in)
+        opened = Opened.read(begun_in, spec, accept=accept_changes)
         _refuse_own_folder(opened.path, target, overwrite)
         if opened.complete:
+            with suppress(OSError):
+                Store(opened.path).clear()  # A run that was killed at its very end had not.
             return Result(opened.path)
     if target is not None and overwrite:
         _refuse_own_weights(spec, target)
@@ -207,7 +222,8 @@ def _run(
     try:
         if check and len(spec.steps) > 1:
             where = target or (Path("runs") / spec.name if opened is None else opened.path)
-            require_all(rehearse(spec, examples, machine), machine, where)
+            keep = spec.checkpoints.keep
+            require_all(rehearse(spec, examples, machine), machine, where, keep)
         if opened is not None:
             folder, begun = opened.folder(target, overwrite=overwrite)
         else:
@@ -245,19 +261,32 @@ def _run(
         ):
             if thrift.events:
                 shown.note(thrift.said)
-            _say_first(shown, opened, skipped)
+            _say_first(shown, opened, skipped, unasked=unasked)
+            if not folder.locked:
+                shown.warn(
+                    f"{folder.path} is on a file system without locks: nothing keeps another run "
+                    "out of it"
+                )
             state = None if begun is None else begun.state
             stop_after = limit.after(0 if state is None else state.optimizer_steps)
             ledger = Ledger(
                 experiment_tree(spec),
                 data,
                 [] if state is None else state.legs,
-                CurrentLeg(machine, 0 if state is None else state.optimizer_steps),
+                CurrentLeg(
+                    machine,
+                    0 if state is None else state.optimizer_steps,
+                    shown.warn,
+                    () if opened is None else opened.changes,
+                ),
             )
+            folder.warn = ledger.leg.warn
             keeper = Keeper(folder, spec.checkpoints, interruption, ledger, begun, stop_after)
             experiment = Experiment(spec, examples, machine, folder.record, shown, keeper)
             result["steps"] = experiment.results
             _run_steps(experiment, folder, result)
+            folder.finish()
+            keeper.settle()
     except Stopped:
         tell({"status": "stopped"})
         return Result(folder.path)
@@ -271,19 +300,24 @@ def _run(
             error.add_note(f"go on with: {command(folder.path, native=spec.native is not None)}")
         raise
     except BaseException as error:
-        tell(status.failure(error))
         if keeper is not None and isinstance(error, DataError):
             keeper.rescue()
+        if keeper is not None:
+            keeper.close()
+        tell(status.failure(error))
         good = None if keeper is None else keeper.good
         if isinstance(error, NonFiniteLoss) and good is not None:
             raise _Diverged(folder.path, good, error) from None
         if keeper is not None and keeper.store.numbers:
             error.add_note(f"go on with: {command(folder.path, native=spec.native is not None)}")
         raise
+    else:
+        tell({"status": "complete"})
+        keeper.store.clear()
     finally:
+        if keeper is not None:
+            keeper.close()
         folder.close()
-    tell({"status": "complete"})
-    keeper.store.clear()
     # A signal that was heard too late to stop anything still ends the program, as it was meant to.
     interruption.deliver()
     return Result(folder.path)
@@ -305,7 +339,9 @@ def _refuse_own_folder(path: Path, out: Path | None, overwrite: bool) -> None:
         )
 
 
-def _say_first(shown: Progress, opened: Opened | None, skipped: Sequence[str]) -> None:
+def _say_first(
+    shown: Progress, opened: Opened | None, skipped: Sequence[str], *, unasked: bool
+) -> None:
     if skipped:
         shown.note(
             f"data: {len(skipped)} file{'s' if len(skipped) > 1 else ''} could not be read "
@@ -314,12 +350,16 @@ def _say_first(shown: Progress, opened: Opened | None, skipped: Sequence[str]) -
     if opened is None:
         return
     for what in opened.damaged:
-        shown.note(f"a checkpoint is damaged, and the one before is used: {what}")
+        shown.warn(f"a checkpoint is damaged, and the one before is used: {what}")
+    for change in opened.changes:
+        shown.warn(f"going on with another spec than before: {change}")
+    say = shown.warn if unasked else shown.note
+    anew = "; --overwrite begins anew" if unasked else ""
     if opened.checkpoint is None:
-        shown.note(f"{opened.path} has no checkpoint; it begins at its beginning")
+        say(f"{opened.path} has no checkpoint; it begins at its beginning{anew}")
     else:
         steps = opened.checkpoint.state.optimizer_steps
-        shown.note(f"going on with {opened.path} after optimizer step {steps}")
+        say(f"going on with {opened.path} after optimizer step {steps}{anew}")
 
 
 def _refuse_own_weights(spec: Spec, out: Path) -> None:
@@ -340,7 +380,7 @@ def _run_steps(experiment: Experiment, folder: RunFolder, result: dict[str, Any]
         STEPS[step](experiment)
         if step == "pretrain" and experiment.model is not None:
             _save(folder.path / PRETRAINED, experiment.model)
-        folder.write_result(result)
+        folder.write_progress(result)
     if experiment.model is not None:
         _save(folder.path / WEIGHTS, experiment.model)
         trained = [step for step in spec.steps if step in TRAINING_STEPS]
@@ -379,20 +419,12 @@ def test(experiment: Experiment, model: Model) -> dict[str, Any]:
 
 
 def _save(path: Path, model: Model) -> None:
-    network = model.network
-    description = {
-        "architecture": network.architecture,
-        "parameters": dict(network.parameters),
-        "input_shape": list(network.input_shape),
-        "classes": network.classes,
-        "objective": network.objective,
-    }
-    # One entry: several would be written in an order that changes from run to run.
     try:
-        weights.save(path, model.weights, {"paribus": json.dumps(description, sort_keys=True)})
-    except (OSError, SafetensorError) as error:
+        weights.save(path, model.weights, weights.described(model.network))
+    except OSError as error:
         raise RunFolderError(
-            f"{path} cannot be written: {error}; make room, or choose another place with --out"
+            f"{path} cannot be written: {error.strerror or error}; make room, or choose another "
+            "place with --out"
         ) from error
 
 

@@ -5,6 +5,7 @@ What others publish is read by ``paribus.checkpoints``; here are the tensors the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from paribus import draws, durable
 from paribus.architectures import Network, Tensor
 from paribus.checkpoints.reading import read
+from paribus.checkpoints.writing import write
 from paribus.errors import SpecError, WeightsError, listed
 
 Array = npt.NDArray[Any]
@@ -83,13 +85,29 @@ def save(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) 
     """Write tensors and string metadata as one safetensors file, complete or not at all.
 
     It is on the disk when this returns.
-    """
-    from safetensors.numpy import save_file
 
+    Raises:
+        OSError: it cannot be written; nothing of it is left.
+    """
     staged = path.with_name(path.name + ".partial")
-    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    save_file(contiguous, staged, metadata=dict(metadata))
-    durable.replace(staged, path)
+    try:
+        write(staged, tensors, metadata)
+        durable.replace(staged, path)
+    except OSError:
+        durable.discard(staged)
+        raise
+
+
+def described(network: Network) -> dict[str, str]:
+    """Return what a file of a network's tensors says of the network, as its metadata."""
+    told = {
+        "architecture": network.architecture,
+        "parameters": dict(network.parameters),
+        "input_shape": list(network.input_shape),
+        "classes": network.classes,
+        "objective": network.objective,
+    }
+    return {"paribus": json.dumps(told, sort_keys=True)}
 
 
 def load(path: Path) -> dict[str, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,22 @@ import typer
 
 from paribus.commands.options import Device, Out, Overwrite, Quiet, Set, SpecFile, TrustNative
 
+RESUME, NEWEST = "--resume", "newest"
+
 Resume = Annotated[
     Path | None,
-    typer.Option(metavar="RUN", help="Go on with this run of the spec, begun on any backend."),
+    typer.Option(
+        metavar="[RUN]",
+        help="Go on with this run of the spec, begun on any backend; without RUN with the one in "
+        "--out, or the newest unfinished one below runs/NAME.",
+    ),
+]
+AcceptChanges = Annotated[
+    bool,
+    typer.Option(
+        "--accept-changes",
+        help="Go on with another spec than the run's, where what changed is still to come.",
+    ),
 ]
 Check = Annotated[
     bool | None,
@@ -27,6 +41,14 @@ StopAfter = Annotated[
 ]
 
 
+def with_newest(arguments: Sequence[str]) -> list[str]:
+    """Return a command line where a ``--resume`` that names no run says ``newest``."""
+    named: list[str] = []
+    for argument, after in zip(arguments, [*arguments[1:], "-"], strict=True):
+        named += [argument, NEWEST] if argument == RESUME and after.startswith("-") else [argument]
+    return named
+
+
 def run(
     spec: SpecFile,
     backend: Annotated[
@@ -37,6 +59,7 @@ def run(
     overrides: Set = None,
     overwrite: Overwrite = False,
     resume: Resume = None,
+    accept_changes: AcceptChanges = False,
     stop_after: StopAfter = None,
     check: Check = None,
     trust_native: TrustNative = False,
@@ -66,7 +89,8 @@ def run(
         if any(one.error is not None for one in tried):
             raise typer.Exit(1)
         return
-    done = resume is not None and is_complete(resume)
+    named = None if resume is None or str(resume) == NEWEST else resume
+    done = named is not None and is_complete(named)
     try:
         result = run_spec(
             loaded,
@@ -75,7 +99,8 @@ def run(
             out=out,
             overwrite=overwrite,
             progress=progress.choose(quiet=quiet, verbose=verbose),
-            resume=resume,
+            resume=True if named is None and resume is not None else named,
+            accept_changes=accept_changes,
             stop_after=stop_after,
             check=check is None,
         )

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from paribus import weights
 from paribus.errors import RunFolderError, SpecError
 from paribus.native.natives import Natives
@@ -52,7 +50,7 @@ def agreed(spec: Spec, backends: Sequence[str], folder: Path, *, accept: bool) -
     try:
         names.write_text(text, encoding="utf-8")
         weights.save(initial, tensors, {})
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise RunFolderError(
             f"{folder} cannot be written: {error}; choose another place with --out"
         ) from error

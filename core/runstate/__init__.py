@@ -14,8 +14,10 @@ On the disk, beside the run's other files:
     checkpoints/000012/state.json           everything but tensors
     checkpoints/000012/tensors.safetensors  of the training under way
     checkpoints/models/SHA256.safetensors   of finished trainings whose weights later steps need
+    checkpoints/best.safetensors            the best weights so far, which nothing goes on from
+    .lock                                   held by the process that writes the folder
 
-A checkpoint is staged as ``000012.partial``, synced and renamed. The last two are kept: one that
+A checkpoint is staged as ``000012.partial``, synced and renamed. The last ones are kept: one that
 is torn or altered is recognised by its hashes, and the one before is used. Only JSON and
 safetensors are read, under names that are fixed here, and sizes and shapes are checked first.
 """

@@ -18,13 +18,17 @@ from paribus.stepping import AfterEpoch, silent
 class Journal:
     """Finished trainings in their order; those that an earlier leg left are recalled first.
 
+    Args:
+        entries: what earlier legs finished.
+        changed: whether this leg goes on with another recipe than they had.
+
     Attributes:
         entries: all of them.
         unrecalled: those that an earlier leg left and nobody has asked for, in their order.
     """
 
-    def __init__(self, entries: Sequence[Finished] = ()) -> None:
-        self.entries = list(entries)
+    def __init__(self, entries: Sequence[Finished] = (), *, changed: bool = False) -> None:
+        self.entries, self._changed = list(entries), changed
         self.unrecalled = [entry.identity for entry in self.entries]
         self._earlier = {_key(entry.identity): entry for entry in self.entries}
 
@@ -36,8 +40,11 @@ class Journal:
         """
         found = self._earlier.pop(_key(identity), None)
         if found is not None:
-            require_same(found.identity, identity)
+            require_same(found.identity, identity, changed=self._changed)
             self.unrecalled.remove(found.identity)
+            # A later leg asks for it by the recipe of this one.
+            index = self.entries.index(found)
+            self.entries[index] = found.model_copy(update={"identity": identity})
         return found
 
     def add(self, entry: Finished) -> None:
@@ -66,12 +73,15 @@ class Listener:
             raise
 
 
-def require_same(then: Identity, now: Identity) -> None:
-    """Require that two trainings are the same one.
+def require_same(then: Identity, now: Identity, *, changed: bool = False) -> None:
+    """Require that two trainings are the same one, or with a ``changed`` spec but for its recipe.
 
     Raises:
         RunError: they differ; it says in what.
     """
+    if changed and "recipe" in then.depends:
+        recipe = {"recipe": now.depends.get("recipe", "")}
+        then = then.model_copy(update={"depends": then.depends | recipe})
     if then == now:
         return
     if then.labels != now.labels:

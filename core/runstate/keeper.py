@@ -1,24 +1,20 @@
 """Keeps the state of a run while it goes on, and ends it where it was asked to stop.
 
-A state is kept between two optimizer steps with none under way: by the clock, after so many steps,
-when a signal was heard, and where the run is to stop. Which step that is changes no arithmetic.
+A state is kept between two optimizer steps with none under way. Which step that is
+(``paribus.runstate.cadence``) changes no arithmetic.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from safetensors import SafetensorError
-
-from paribus.adapter import Array
 from paribus.errors import NonFiniteLoss, RunFolderError
 from paribus.keeping import Keeping, Stopped
 from paribus.loop import Trained, train
 from paribus.runfolder import RunFolder
 from paribus.runstate import tensors
+from paribus.runstate.cadence import Cadence
 from paribus.runstate.interruption import Interruption
 from paribus.runstate.journal import (
     Journal,
@@ -33,10 +29,8 @@ from paribus.runstate.records import (
     Identity,
     Judged,
     Outcome,
-    Place,
-    State,
-    UnderWay,
 )
+from paribus.runstate.states import Attempt, States
 from paribus.runstate.store import Checkpoint, Store
 from paribus.runstate.waiting import Waiting
 from paribus.spec.resuming import Checkpoints
@@ -44,16 +38,6 @@ from paribus.stepping import AfterEpoch, Training
 from paribus.together import Ending
 
 Together = Callable[[Sequence[Training], Keeping, Callable[[int, Ending], None]], None]
-
-
-@dataclass
-class _Attempt:
-    """A training under way."""
-
-    identity: Identity
-    work: Training
-    listener: Listener
-    lasting: bool
 
 
 class Keeper(Keeping):
@@ -77,19 +61,21 @@ class Keeper(Keeping):
         stop_after: int | None = None,
     ) -> None:
         state = None if begun is None else begun.state
-        self.store = Store(folder.path)
+        self.store = Store(folder.path, cadence.keep)
         self.steps = 0 if state is None else state.optimizer_steps
         self.earlier_seconds = 0.0
         self.good: int | None = None
-        self._folder, self._cadence, self._interruption = folder, cadence, interruption
-        self._ledger = ledger
-        self._journal = Journal([] if state is None else state.finished)
-        self._waiting = Waiting(begun)
+        self._interruption, self._ledger = interruption, ledger
+        self._keeps = bool(cadence.minutes) or cadence.steps is not None
+        self._cadence = Cadence(cadence, self.steps, stop_after)
+        changed = bool(ledger.leg.changes)
+        self._journal = Journal([] if state is None else state.finished, changed=changed)
+        self._waiting = Waiting(begun, changed=changed)
+        self._states = States(
+            folder, self.store, ledger, self._journal, self._waiting, begun, best=cadence.best
+        )
         self._expected: list[dict[str, str | int]] = []
-        self._weights: dict[int, dict[str, Array]] = {}
-        self._current: list[_Attempt] = []
-        self._stop_at = None if stop_after is None else self.steps + stop_after
-        self._rest()
+        self._current: list[Attempt] = []
 
     def recall(
         self,
@@ -128,15 +114,23 @@ class Keeper(Keeping):
             )
         return found.outcome.trained(tensors.model(self.store.model(found.model), shapes))
 
-    def train(self, identity: Identity, work: Training, *, lasting: bool) -> Trained:
+    def train(
+        self,
+        identity: Identity,
+        work: Training,
+        *,
+        lasting: bool,
+        about: Mapping[str, str] | None = None,
+    ) -> Trained:
         """Run a training, from where an earlier leg left it if one did.
 
         Args:
             identity: which one it is.
             work: the training; the session has its initial weights.
             lasting: whether later steps need its weights, so that a state has to hold them.
+            about: the metadata of a file of its weights.
         """
-        attempt = self._enter(identity, work, lasting)
+        attempt = self._enter(identity, work, lasting, about)
         work.keeping = self
         try:
             trained = train(work)
@@ -199,22 +193,23 @@ class Keeper(Keeping):
 
     def room(self, ahead: int) -> int | None:
         """See ``Keeping``."""
-        stops = [stop for stop in (self._next, self._stop_at) if stop is not None]
-        return max(1, min(stops) - self.steps - ahead) if stops else None
+        return self._cadence.room(self.steps + ahead)
 
     def due(self, ahead: int) -> bool:
         """See ``Keeping``."""
-        steps = self.steps + ahead
-        late = self._late is not None and time.monotonic() >= self._late
-        reached = any(stop is not None and steps >= stop for stop in (self._next, self._stop_at))
-        return late or reached or self._interruption.received is not None
+        return self._cadence.due(self.steps + ahead) or self._interruption.received is not None
 
     def advance(self, steps: int) -> None:
-        """See ``Keeping``."""
+        """See ``Keeping``.
+
+        Raises:
+            RunFolderError: a state that was kept before could not be written.
+        """
         self.steps += steps
+        self._states.saver.look()
 
     def save(self) -> None:
-        """Write a checkpoint of the run in the middle of a training, or of several.
+        """Keep the state of the run in the middle of a training, or of several.
 
         Raises:
             Stopped: the run was to stop here.
@@ -222,47 +217,63 @@ class Keeper(Keeping):
             RunFolderError: it cannot be written.
         """
         begun = [attempt for attempt in self._current if attempt.work.position.begun]
-        held = tensors.of_trainings(
-            (attempt.work.session, attempt.work.position) for attempt in begun
-        )
-        under_way = [
-            UnderWay(identity=attempt.identity, place=Place.of(attempt.work.position))
-            for attempt in begun
-        ]
-        waiting, theirs = self._waiting.kept(held, len(under_way))
-        self._write([*under_way, *waiting], held | theirs)
+        stops = self._interruption.received is not None or self._cadence.stops(self.steps)
+        self._states.keep(begun, self.steps, must=stops)
+        self._cadence.rest(self.steps)
+        self._interruption.deliver()
+        if self._cadence.stops(self.steps):
+            raise Stopped
 
     def rescue(self) -> None:
         """Keep what has ended since the last checkpoint; what is under way has lost its session.
 
         Where it had begun, the checkpoint before is the one to go on from.
         """
-        if self.steps > self._kept and not any(a.work.position.begun for a in self._current):
+        kept = self._states.saver.kept
+        if self.steps > kept and not any(a.work.position.begun for a in self._current):
             self._current.clear()
-            self._write(*self._waiting.kept({}, 0))
+            self._states.keep([], self.steps, must=True)
 
-    def _enter(self, identity: Identity, work: Training, lasting: bool) -> _Attempt:
+    def settle(self) -> None:
+        """Wait until what was kept is on the disk.
+
+        Raises:
+            RunFolderError: it could not be written.
+        """
+        self._states.saver.settle()
+
+    def close(self) -> None:
+        """Wait until nothing is written any more."""
+        self._states.saver.close()
+
+    def _enter(
+        self,
+        identity: Identity,
+        work: Training,
+        lasting: bool,
+        about: Mapping[str, str] | None = None,
+    ) -> Attempt:
         """Begin a training, or go on with it."""
         self._waiting.go_on(identity, work)
         self.earlier_seconds += work.position.seconds
         listener = Listener(work.after_epoch)
         work.after_epoch = listener
-        attempt = _Attempt(identity, work, listener, lasting)
+        attempt = Attempt(identity, work, listener, lasting, about or {})
         self._current.append(attempt)
         return attempt
 
-    def _leave(self, attempt: _Attempt, ending: Ending) -> None:
+    def _leave(self, attempt: Attempt, ending: Ending) -> None:
         """Note that a training came to its end, or to a loss that is not finite."""
         seconds = attempt.work.position.seconds
         if isinstance(ending, NonFiniteLoss):
             self._finish(attempt, "diverged", error=str(ending), seconds=seconds)
             return
         if attempt.lasting:
-            self._weights[len(self._journal.entries)] = ending.weights
+            self._states.hold(len(self._journal.entries), ending.weights)
         outcome = Outcome.of(ending)
         self._finish(attempt, "complete", outcome=outcome, seconds=ending.seconds)
 
-    def _finish(self, attempt: _Attempt, how: Any, **values: Any) -> None:
+    def _finish(self, attempt: Attempt, how: Any, **values: Any) -> None:
         listener, at = attempt.listener, attempt.work.position
         heard = [Judged.of(one) for one in at.validations] if listener.listens else []
         entry = Finished(identity=attempt.identity, how=how, validations=heard, **values)
@@ -270,9 +281,8 @@ class Keeper(Keeping):
         self._current.remove(attempt)
 
     def _good(self) -> int | None:
-        good, cadence = self.steps - 1, self._cadence
-        wanted = bool(cadence.minutes) or cadence.steps is not None
-        return good if wanted and good > self._kept else None
+        good = self.steps - 1
+        return good if self._keeps and good > self._states.saver.kept else None
 
     def _keep_what_is_due(self) -> None:
         if self.due(0):
@@ -284,39 +294,3 @@ class Keeper(Keeping):
         for other in left:
             if other.labels not in (*self._expected, identity.labels):
                 require_same(other, identity)
-
-    def _write(self, under_way: Sequence[UnderWay], held: Mapping[str, Array]) -> None:
-        try:
-            for index, weights in self._weights.items():
-                name = self.store.save_model(weights)
-                entry = self._journal.entries[index]
-                self._journal.entries[index] = entry.model_copy(update={"model": name})
-            self._weights.clear()
-            state = State(
-                format=1,
-                spec=dict(self._ledger.spec),
-                data=dict(self._ledger.data),
-                optimizer_steps=self.steps,
-                metrics=self._folder.mark(),
-                legs=self._ledger.upto(self.steps),
-                finished=self._journal.entries,
-                training=under_way[0] if under_way else None,
-                beside=list(under_way[1:]),
-            )
-            self.store.write(state, held)
-        except (OSError, SafetensorError) as error:
-            raise RunFolderError(
-                f"the checkpoint in {self.store.path} cannot be written: {error}; make room, or "
-                "choose another place with --out"
-            ) from error
-        self._rest()
-        self._interruption.deliver()
-        if self._stop_at is not None and self.steps >= self._stop_at:
-            raise Stopped
-
-    def _rest(self) -> None:
-        """Begin to wait for the next checkpoint."""
-        self._kept = self.steps
-        cadence = self._cadence
-        self._next = None if cadence.steps is None else self.steps + cadence.steps
-        self._late = time.monotonic() + 60 * cadence.minutes if cadence.minutes else None

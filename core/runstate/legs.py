@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -13,6 +13,9 @@ from paribus.adapter import Backend
 from paribus.machine import Machine
 from paribus.runstate.records import Leg, Source
 
+# A disk that stays full is told each time, and written down as often as anybody would read it.
+MOST_WARNINGS = 100
+
 
 class CurrentLeg:
     """The leg under way.
@@ -20,12 +23,27 @@ class CurrentLeg:
     Args:
         machine: what runs it.
         after_step: optimizer steps of the legs before.
+        say: told each warning.
+        changes: what differs from the spec of the legs before, a sentence each.
     """
 
-    def __init__(self, machine: Machine, after_step: int) -> None:
-        self._machine, self._after = machine, after_step
+    def __init__(
+        self,
+        machine: Machine,
+        after_step: int,
+        say: Callable[[str], None] = lambda _: None,
+        changes: Sequence[str] = (),
+    ) -> None:
+        self._machine, self._after, self._say = machine, after_step, say
+        self.changes, self._warnings = list(changes), list[str]()
         self._versions = versions(machine.backend)
         self._began = time.perf_counter()
+
+    def warn(self, message: str) -> None:
+        """Tell people, and whoever reads ``result.json``, that something went wrong."""
+        self._say(message)
+        if len(self._warnings) < MOST_WARNINGS:
+            self._warnings.append(message)
 
     def upto(self, steps: int) -> Leg:
         """Return the record of it after ``steps`` optimizer steps of the run."""
@@ -40,6 +58,8 @@ class CurrentLeg:
             seconds=time.perf_counter() - self._began,
             compile_seconds=machine.compile_seconds,
             choices=machine.choices,
+            changes=self.changes,
+            warnings=list(self._warnings),
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from paribus.errors import DataError, RunFolderError, SpecError, listed
 from paribus.runfolder import METRICS, SPEC, RunFolder, own_file, read_result
+from paribus.runstate.changes import begun_steps, obstacle
 from paribus.runstate.records import Mark, Source
 from paribus.runstate.store import Checkpoint, Damaged, Store, digest
 from paribus.spec.dump import tree_of
@@ -35,23 +36,27 @@ class Opened:
             begins at its beginning.
         damaged: what was wrong with newer ones.
         complete: whether nothing is left to do.
+        changes: what differs from the run's spec and was accepted, a sentence each.
     """
 
     path: Path
     checkpoint: Checkpoint | None
     damaged: tuple[str, ...]
     complete: bool
+    changes: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, path: Path, spec: Spec) -> Opened:
+    def read(cls, path: Path, spec: Spec, *, accept: bool = False) -> Opened:
         """Read what a run has left.
 
         Args:
             path: a run folder.
             spec: what is to go on, with absolute paths.
+            accept: go on with another spec, where what has changed is still to come.
 
         Raises:
-            RunFolderError: it is none, or all of its checkpoints are damaged.
+            RunFolderError: it is none, another process writes it, or all of its checkpoints are
+                damaged.
             SpecError: the run has another spec; it lists what differs.
         """
         complete = is_complete(path)
@@ -71,8 +76,10 @@ class Opened:
                 f"{listed(damaged)}. Run it anew with --overwrite"
             )
         theirs = experiment_tree(load(own_file(path, SPEC))) if found is None else found.state.spec
-        _require_same_spec(path, theirs, experiment_tree(spec))
-        return cls(path, found, tuple(damaged), complete)
+        changes = _changes(theirs, experiment_tree(spec))
+        if changes:
+            _require_acceptable(path, changes, spec, found, accept=accept and not complete)
+        return cls(path, found, tuple(damaged), complete, tuple(map(str, changes)))
 
     def require_data(self, data: Mapping[str, Source]) -> None:
         """Require that the steps' examples are those that the run began with.
@@ -106,8 +113,7 @@ class Opened:
         rows = Mark(size=0, sha256=sha256().hexdigest()) if begun is None else begun.state.metrics
         try:
             if out is None or out.resolve() == self.path.resolve():
-                Store(self.path).forget_after(0 if begun is None else begun.number)
-                return RunFolder.reopen(self.path, rows), begun
+                return RunFolder.reopen(self.path, rows, first=self._take_over), begun
             RunFolder.create(out, overwrite=overwrite).close()
             if begun is not None:
                 store = Store(out)
@@ -119,6 +125,16 @@ class Opened:
                 f"{out or self.path} cannot be written: {error.strerror or error}; choose another "
                 "place with --out"
             ) from error
+
+    def _take_over(self) -> None:
+        """Remove what is newer than the checkpoint, if the run is as it was when it was read."""
+        store, begun = Store(self.path), self.checkpoint
+        if is_complete(self.path) or (begun is not None and begun.number not in store.numbers):
+            raise RunFolderError(
+                f"{self.path} was gone on with by another process in the meantime; give the "
+                "command again to go on from there"
+            )
+        store.forget_after(0 if begun is None else begun.number)
 
 
 def is_complete(path: Path) -> bool:
@@ -166,17 +182,52 @@ def _require_rows(path: Path, rows: Mark) -> None:
         raise Damaged(f"{path / METRICS}: its first {rows.size:,} bytes are not what they were")
 
 
-def _require_same_spec(path: Path, theirs: Tree, ours: Tree) -> None:
+@dataclass(frozen=True)
+class _Change:
+    key: tuple[str | int, ...]
+    now: Any
+    then: Any
+
+    def __str__(self) -> str:
+        return f"{show(self.key)} = {quote(self.now)}, was {quote(self.then)}"
+
+
+def difference(theirs: Spec, ours: Spec) -> list[str]:
+    """Return what makes two specs different experiments, a sentence each."""
+    return list(map(str, _changes(experiment_tree(theirs), experiment_tree(ours))))
+
+
+def _changes(theirs: Tree, ours: Tree) -> list[_Change]:
     then, now = dict(_leaves(theirs)), dict(_leaves(ours))
-    changed = [key for key in dict.fromkeys((*then, *now)) if then.get(key) != now.get(key)]
-    changed = [key for key in changed if key not in PLACES]
-    if changed:
-        lines = [f"{show(k)} = {quote(now.get(k))}, was {quote(then.get(k))}" for k in changed]
-        raise SpecError(
-            f"{path} cannot go on with another spec; changed: {'; '.join(lines[:12])}"
-            + (f"; and {len(lines) - 12} more" if len(lines) > 12 else "")
-            + f". Only {', '.join(FREE)} may change; its own spec is {path / SPEC}"
-        )
+    keys = [key for key in dict.fromkeys((*then, *now)) if then.get(key) != now.get(key)]
+    return [_Change(key, now.get(key), then.get(key)) for key in keys if key not in PLACES]
+
+
+def _require_acceptable(
+    path: Path, changes: list[_Change], spec: Spec, found: Checkpoint | None, *, accept: bool
+) -> None:
+    """Require that a run may go on with another spec.
+
+    Raises:
+        SpecError: it may not, or nobody said that it should.
+    """
+    state = None if found is None else found.state
+    ended = [] if state is None else [one.identity.labels for one in state.finished]
+    left = [] if state is None or state.training is None else [state.training, *state.beside]
+    begun = begun_steps(spec, [*ended, *(one.identity.labels for one in left)])
+    epoch = max((one.place.epoch for one in left), default=None)
+    why = {c: obstacle(c.key, c.now, c.then, spec, begun, epoch) for c in changes}
+    if accept and not any(why.values()):
+        return
+    said = [f"{change} ({reason})" if accept and (reason := why[change]) else str(change)
+            for change in changes if why[change] or not accept]  # fmt: skip
+    way = "" if accept or any(why.values()) else "; --accept-changes goes on with this one"
+    raise SpecError(
+        f"{path} cannot go on with another spec; changed: {'; '.join(said[:12])}"
+        + (f"; and {len(said) - 12} more" if len(said) > 12 else "")
+        + f". Only {', '.join(FREE)} may change{way}. Its own spec is {path / SPEC}; --overwrite "
+        "begins anew"
+    )
 
 
 def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[Any, Any]]:

@@ -173,6 +173,8 @@ class Leg(Record):
 
     Attributes:
         choices: what fast numerics computed with; a later leg on the same machine does again.
+        changes: what differs from the spec of the legs before, and was accepted.
+        warnings: what went wrong and did not end it.
     """
 
     backend: str
@@ -184,6 +186,8 @@ class Leg(Record):
     seconds: Number
     compile_seconds: Number
     choices: list[Choice] = []
+    changes: list[str] = []
+    warnings: list[str] = []
 
 
 class Source(Record):

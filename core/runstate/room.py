@@ -7,18 +7,18 @@ import tempfile
 from pathlib import Path
 
 from paribus.errors import RunFolderError
-from paribus.runstate.store import KEPT
 
 
-def require_room(folder: Path, state: int) -> None:
+def require_room(folder: Path, state: int, keep: int) -> None:
     """Require that a folder can be written and holds the checkpoints of a run.
 
     Nothing is made that has a name.
 
     Args:
         folder: the run's, or one above it; it need not exist.
-        state: bytes of the largest checkpoint. As many are kept as the store keeps, one more is
-            written before the oldest goes, and final weights are no larger than one.
+        state: bytes of the largest checkpoint.
+        keep: checkpoints that are kept; one more is written before the oldest goes, and final
+            weights are no larger than one.
 
     Raises:
         RunFolderError: it cannot be written, or there is less room.
@@ -32,7 +32,7 @@ def require_room(folder: Path, state: int) -> None:
             f"the run folder {folder} cannot be written: {error.strerror or error}; choose another "
             "place with --out"
         ) from error
-    needed = (KEPT + 2) * state
+    needed = (keep + 2) * state
     if free < needed:
         raise RunFolderError(
             f"{place} has {free / 2**20:,.0f} MiB left, but checkpoints and weights of this run "

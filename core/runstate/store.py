@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from paribus import durable, weights
 from paribus.adapter import Array
-from paribus.checkpoints.fields import parse
+from paribus.checkpoints import writing
 from paribus.checkpoints.tensorfile import TensorFile
-from paribus.errors import WeightsError
+from paribus.runstate.reading import Damaged, bounded, canonical, digest, record, require
 from paribus.runstate.records import Count, Hash, Record, State
 
-CHECKPOINTS, MODELS = "checkpoints", "models"
+CHECKPOINTS, MODELS, BEST = "checkpoints", "models", "best.safetensors"
 MANIFEST, STATE, TENSORS = "manifest.json", "state.json", "tensors.safetensors"
-KEPT = 2
+KEPT = 2  # of which one is written while the other is the last good one
 LARGEST_MANIFEST, LARGEST_STATE = 1 << 16, 1 << 28
 
 _NUMBER = re.compile(r"[0-9]{6,12}")
 _OURS = re.compile(r"[0-9]{6,12}(\.partial)?")
 _MODEL = re.compile(r"[0-9a-f]{64}(\.safetensors)?(\.partial)*")
+_BESTS = (BEST, f"{BEST}.partial")
 
 
 class _File(Record):
@@ -39,10 +39,6 @@ class _Manifest(Record):
     files: dict[str, _File] = Field(max_length=2)
 
 
-class Damaged(Exception):
-    """A checkpoint that cannot be used; the message names the file and says why."""
-
-
 class Checkpoint(NamedTuple):
     """A checkpoint whose every file is as it was written."""
 
@@ -52,14 +48,20 @@ class Checkpoint(NamedTuple):
 
 
 class Store:
-    """The checkpoints of the run in ``folder``.
+    """The checkpoints of the run in ``folder``; the last ``keep`` of them stay.
+
+    Attributes:
+        path: their folder.
+        needed: the number of one that stays besides; None for none.
 
     Raises (what writes):
         OSError: the disk is full, or the folder cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keep: int = KEPT) -> None:
         self.path = folder / CHECKPOINTS
+        self.needed: int | None = None
+        self._keep = keep
 
     @property
     def numbers(self) -> list[int]:
@@ -69,36 +71,56 @@ class Store:
     @property
     def held(self) -> bool:
         """Whether there is anything of ours."""
-        return any(_OURS.fullmatch(path.name) for path in self._entries()) or any(self._models())
+        return any(_OURS.fullmatch(path.name) for path in self._entries()) or any(self._files())
 
     def write(self, state: State, tensors: Mapping[str, Array]) -> None:
-        """Write a checkpoint, and let go of those before the last two."""
-        if self.path.is_symlink():
-            raise OSError(f"{self.path} is a link; checkpoints stay in the run's own folder")
+        """Write a checkpoint, and let go of those before the last ones.
+
+        The run's own folder has to be there: one that was removed is not made again.
+        """
+        self._make()
         number = max(self.numbers, default=0) + 1
         final = self.path / f"{number:06}"
         staged = self.path / f"{number:06}.partial"
-        shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir(parents=True)
-        if tensors:
-            weights.save(staged / TENSORS, tensors, {})
-        durable.write(staged / STATE, _json(state.model_dump(mode="json")))
-        files = {path.name: _File(size=path.stat().st_size, sha256=digest(path)).model_dump()
-                 for path in sorted(staged.iterdir())}  # fmt: skip
-        durable.write(staged / MANIFEST, _json({"format": 1, "files": files}))
-        durable.replace(staged, final)
-        for old in self.numbers[:-KEPT]:
-            self._remove(old)
+        self._sweep()
+        try:
+            staged.mkdir()
+            hashes = {}
+            if tensors:
+                hashes[TENSORS] = writing.write(staged / TENSORS, tensors, {})
+            text = canonical(state.model_dump(mode="json")).encode()
+            durable.create(staged / STATE, text)
+            hashes[STATE] = sha256(text).hexdigest()
+            files = {name: _File(size=(staged / name).stat().st_size, sha256=found).model_dump()
+                     for name, found in hashes.items()}  # fmt: skip
+            durable.create(staged / MANIFEST, canonical({"format": 1, "files": files}).encode())
+            durable.replace(staged, final)
+        except OSError:
+            # What is left of it would take the room that the next one needs.
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+        for old in self.numbers[: -self._keep]:
+            if old != self.needed:
+                self._remove(old)
 
     def save_model(self, tensors: Mapping[str, Array]) -> str:
         """Write a finished model under its hash, which is returned."""
+        self._make()
         folder = self.path / MODELS
-        folder.mkdir(parents=True, exist_ok=True)
+        durable.folder(folder)
         staged = folder / f"{weights.fingerprint(tensors)}.partial"
-        weights.save(staged, tensors, {})
-        name = digest(staged)
-        durable.replace(staged, folder / f"{name}.safetensors")
+        try:
+            name = writing.write(staged, tensors, {})
+            durable.replace(staged, folder / f"{name}.safetensors")
+        except OSError:
+            durable.discard(staged)
+            raise
         return name
+
+    def save_best(self, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+        """Write the best weights so far of the training under way, instead of those before."""
+        self._make()
+        weights.save(self.path / BEST, tensors, metadata)
 
     def model(self, name: str) -> TensorFile:
         """Open a finished model.
@@ -115,26 +137,27 @@ class Store:
             Damaged: a file is missing, cut off, altered, or not what it should be.
         """
         path = self.path / f"{number:06}"
-        text = _bounded(path / MANIFEST, LARGEST_MANIFEST).decode("utf-8", "replace")
-        manifest = _record(_Manifest, text, path / MANIFEST)
-        if _json(manifest.model_dump(mode="json")) != text or manifest.format != 1:
+        text = bounded(path / MANIFEST, LARGEST_MANIFEST).decode("utf-8", "replace")
+        manifest = record(_Manifest, text, path / MANIFEST)
+        if canonical(manifest.model_dump(mode="json")) != text or manifest.format != 1:
             raise Damaged(f"{path / MANIFEST} is not as it was written")
         if STATE not in manifest.files or not set(manifest.files) <= {STATE, TENSORS}:
             raise Damaged(f"{path / MANIFEST} names other files than a checkpoint has")
         for name, stated in manifest.files.items():
-            _require(path / name, stated.sha256, stated.size)
-        raw = _bounded(path / STATE, LARGEST_STATE)
-        state = _record(State, raw.decode("utf-8", "replace"), path / STATE)
+            require(path / name, stated.sha256, stated.size)
+        raw = bounded(path / STATE, LARGEST_STATE)
+        state = record(State, raw.decode("utf-8", "replace"), path / STATE)
         if (state.training is not None) != (TENSORS in manifest.files):
             raise Damaged(f"{path / STATE} and the files beside it do not belong together")
         for one in state.finished:
             if one.model is not None:
-                _require(self.path / MODELS / f"{one.model}.safetensors", one.model)
+                require(self.path / MODELS / f"{one.model}.safetensors", one.model)
         return Checkpoint(number, path, state)
 
     def take(self, checkpoint: Checkpoint) -> None:
         """Copy another run's checkpoint, and the models that it needs, into this store."""
-        (self.path / MODELS).mkdir(parents=True, exist_ok=True)
+        self._make()
+        durable.folder(self.path / MODELS)
         for one in checkpoint.state.finished:
             if one.model is not None:
                 name = f"{one.model}.safetensors"
@@ -157,11 +180,20 @@ class Store:
         for path in list(self._entries()):
             if _OURS.fullmatch(path.name):
                 shutil.rmtree(path)
-        for path in list(self._models()):
+        for path in list(self._files()):
             path.unlink()
         for folder in (self.path / MODELS, self.path):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+
+    def _sweep(self) -> None:
+        """Remove what a process began to write, or to remove, when it ended; as far as it goes."""
+        for path in list(self._entries()):
+            if _OURS.fullmatch(path.name) and path.suffix:
+                shutil.rmtree(path, ignore_errors=True)
+        for path in list(self._files()):
+            if path.suffix == ".partial":
+                durable.discard(path)
 
     def _remove(self, number: int) -> None:
         """Take the name away first: what is half removed must not look like a checkpoint."""
@@ -175,67 +207,39 @@ class Store:
         if self.path.is_dir() and not self.path.is_symlink():
             yield from (p for p in self.path.iterdir() if p.is_dir() and not p.is_symlink())
 
-    def _models(self) -> Iterator[Path]:
+    def _make(self) -> None:
+        if self.path.is_symlink():
+            raise OSError(f"{self.path} is a link; checkpoints stay in the run's own folder")
+        durable.folder(self.path)
+
+    def _files(self) -> Iterator[Path]:
+        """Yield what is ours and no checkpoint: finished models, and the best weights so far."""
         folder = self.path / MODELS
-        if folder.is_dir() and not folder.is_symlink() and not self.path.is_symlink():
+        if self.path.is_symlink() or not self.path.is_dir():
+            return
+        yield from (self.path / name for name in _BESTS if (self.path / name).is_file())
+        if folder.is_dir() and not folder.is_symlink():
             yield from (path for path in folder.iterdir() if _MODEL.fullmatch(path.name))
-
-
-def digest(path: Path, size: int | None = None) -> str:
-    """Return the SHA-256 of a file, or of its first ``size`` bytes, in hexadecimal."""
-    found = sha256()
-    with path.open("rb") as stream:
-        while piece := stream.read(durable.PIECE if size is None else min(size, durable.PIECE)):
-            found.update(piece)
-            size = None if size is None else size - len(piece)
-    return found.hexdigest()
-
-
-def _json(value: Any) -> str:
-    """Return the one text of a value: a byte that differs is another value, or none."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
-
-
-def _record(kind: type[Any], text: str, file: Path) -> Any:
-    try:
-        return kind.model_validate_json(json.dumps(parse(text, file)))
-    except (WeightsError, ValidationError) as error:
-        said = error.errors()[0] if isinstance(error, ValidationError) else None
-        where = "" if said is None else f": {'.'.join(map(str, said['loc']))}: {said['msg']}"
-        raise Damaged(f"{file} is not what it should be{where}" if said else str(error)) from error
-
-
-def _bounded(file: Path, most: int) -> bytes:
-    _require_plain(file)
-    try:
-        size = file.stat().st_size
-        if size > most:
-            raise Damaged(f"{file} has {size:,} bytes; allowed: up to {most:,}")
-        return file.read_bytes()
-    except OSError as error:
-        raise Damaged(f"{file} cannot be read: {error.strerror or error}") from error
-
-
-def _require(file: Path, expected: str, size: int | None = None) -> None:
-    _require_plain(file)
-    try:
-        found = file.stat().st_size
-        if size is not None and found != size:
-            raise Damaged(f"{file} has {found:,} bytes instead of {size:,}")
-        if digest(file) != expected:
-            raise Damaged(f"{file} is not as it was written: its SHA-256 differs")
-    except OSError as error:
-        raise Damaged(f"{file} cannot be read: {error.strerror or error}") from error
-
-
-def _require_plain(file: Path) -> None:
-    if file.is_symlink() or file.parent.is_symlink():
-        raise Damaged(f"{file} is a link; a checkpoint has files of its own")
-    if not file.is_file():
-        raise Damaged(f"{file} is missing")
 
 
 def _copy(source: Path, target: Path) -> None:
     staged = target.with_name(f"{target.name}.partial")
-    shutil.copyfile(source, staged)
-    durable.replace(staged, target)
+    try:
+        shutil.copyfile(source, staged)
+        durable.replace(staged, target)
+    except OSError:
+        durable.discard(staged)
+        raise
+
+
+__all__ = [
+    "BEST",
+    "CHECKPOINTS",
+    "MANIFEST",
+    "STATE",
+    "TENSORS",
+    "Checkpoint",
+    "Damaged",
+    "Store",
+    "digest",
+]

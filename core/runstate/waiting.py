@@ -20,10 +20,11 @@ class Waiting:
 
     Args:
         begun: the checkpoint that the leg began with; None for a run's first leg.
+        changed: whether this leg goes on with another recipe than they had.
     """
 
-    def __init__(self, begun: Checkpoint | None) -> None:
-        self._begun = begun
+    def __init__(self, begun: Checkpoint | None, *, changed: bool = False) -> None:
+        self._begun, self._changed = begun, changed
         first = None if begun is None else begun.state.training
         beside = [] if begun is None else begun.state.beside
         found = [*([] if first is None else [first]), *beside]
@@ -48,7 +49,7 @@ class Waiting:
         if index is None or self._begun is None:
             return
         left = self._left.pop(index)
-        require_same(left.identity, identity)
+        require_same(left.identity, identity, changed=self._changed)
         place, schedule = left.place, work.schedule
         judged = [*place.validations, *([] if place.kept is None else [place.kept[2]])]
         require_metrics(identity, work.judge.metrics, judged)

@@ -16,3 +16,10 @@ class Checkpoints(Section):
     steps: int | None = Field(
         default=None, ge=1, description="Optimizer steps between two, of all trainings together."
     )
+    keep: int = Field(
+        default=2, ge=1, le=1000, description="How many of the last states stay on the disk."
+    )
+    best: bool = Field(
+        default=True,
+        description="Write the best weights so far of pretraining or fine-tuning beside them.",
+    )

@@ -37,6 +37,8 @@ evaluate_test = true       # touch the test set, once, after the last step
 [checkpoints]              # when the state of a run is kept, for paribus run --resume
 minutes = 5.0              # minutes between two; 0: not by the clock
 # steps = 1000             # optimizer steps between two
+keep = 2                   # of the last ones stay
+best = true                # and the best weights so far, in checkpoints/best.safetensors
 
 [cache]                    # what frozen bodies compute, kept for every run that has the same
 enabled = true             # compute what is frozen once, instead of in every epoch

@@ -186,7 +186,8 @@ def fit_alone(experiment: Experiment, job: Job) -> Fitted:
         try:
             session, feed = opened(experiment, work_of(experiment, ready))
             work = training_of(experiment, ready, session, feed)
-            trained = keeper.train(ready.identity, work, lasting=job.lasting)
+            about = weights.described(ready.network)
+            trained = keeper.train(ready.identity, work, lasting=job.lasting, about=about)
         except OutOfMemory as error:
             machine = experiment.machine
             if not machine.thrift.alone:

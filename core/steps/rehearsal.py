@@ -261,7 +261,7 @@ def _longest(epoch: Epoch) -> int:
     return max(range(steps), key=lambda k: widths[k] or 0)
 
 
-def require_all(tried: Iterable[Tried], machine: Machine, folder: Path) -> None:
+def require_all(tried: Iterable[Tried], machine: Machine, folder: Path, keep: int) -> None:
     """Require that everything that was tried can be made, and that there is room for its state.
 
     What fits only with nothing beside it makes the machine thrifty from the beginning.
@@ -270,6 +270,7 @@ def require_all(tried: Iterable[Tried], machine: Machine, folder: Path) -> None:
         tried: from ``rehearse``.
         machine: where the run will be.
         folder: what it will leave, or the one above; it need not exist.
+        keep: checkpoints that it keeps.
 
     Raises:
         ParibusError: the first error, which names its training.
@@ -282,7 +283,7 @@ def require_all(tried: Iterable[Tried], machine: Machine, folder: Path) -> None:
         if one.thrift and not machine.thrift.alone:
             machine.thrift.give_up(OutOfMemory(f"{one.where}: memory ran out when it was tried"))
         largest = max(largest, one.state)
-    require_room(folder, largest)
+    require_room(folder, largest, keep)
 
 
 __all__ = ["Tried", "rehearse", "require_all"]

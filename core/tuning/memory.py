@@ -8,12 +8,12 @@ could be chosen now, is not used.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 from pydantic import ValidationError
 
+from paribus import durable
 from paribus.filenames import is_odd
 from paribus.tuning.choice import Choice
 from paribus.tuning.trying import Axes
@@ -55,12 +55,13 @@ class Memory:
     def keep(self, key: str, choice: Choice) -> str:
         """Write a choice, all of it or nothing; return why that failed, or nothing."""
         path = self._path(key)
+        staged = path.with_name(f"{path.name}.{uuid4().hex}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-                file.write(choice.model_dump_json(exclude={"origin", "note"}))
-            os.replace(file.name, path)
+            durable.create(staged, choice.model_dump_json(exclude={"origin", "note"}).encode())
+            durable.replace(staged, path)
         except OSError as error:
+            durable.discard(staged)
             return f"the choice cannot be remembered in {path.parent}: {error.strerror or error}"
         return ""
 

@@ -53,7 +53,8 @@ def test_an_interrupted_run(
     # nothing half-written is left, and the same command can be given again
     names = {path.name for path in folder.iterdir()}
     assert names == {"spec.toml", "metrics.jsonl", "result.json", "checkpoints"}
-    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"000001"}
+    held = {path.name for path in (folder / "checkpoints").iterdir()}
+    assert held == {"000001", "best.safetensors"}
     again = run(small(finetune__epochs=1), "--overwrite")
     assert again.result["status"] == "complete"
     assert not (folder / "checkpoints").exists()

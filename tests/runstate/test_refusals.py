@@ -107,10 +107,6 @@ def test_to_go_on_and_to_empty_contradict(run: Runner, begun: Run) -> None:
     assert attempt(run, TWELVE, "--out", "other", "--overwrite").done.code == 0
 
 
-def test_a_run_that_is_begun_again_says_how_to_go_on(run: Runner, begun: Run) -> None:
-    refused(run.attempt(TWELVE, out="begun").done, 1, "--resume begun")
-
-
 @pytest.mark.parametrize("name", [MANIFEST, STATE, TENSORS, "metrics.jsonl"])
 @pytest.mark.parametrize("how", ["flipped", "cut off"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(

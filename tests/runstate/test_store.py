@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from resumed import forged
+from safetensors.numpy import save_file
 
+from paribus.checkpoints.writing import write
 from paribus.runstate.records import Finished, Identity, Leg, Mark, Outcome, State
 from paribus.runstate.store import STATE, TENSORS, Damaged, Store
 
@@ -192,34 +194,39 @@ def test_the_last_two_are_kept(tmp_path: Path) -> None:
     assert {path.name for path in store.path.iterdir()} == {"000004", "000005"}
 
 
-@pytest.mark.parametrize("call", range(8))
-def test_a_write_that_fails_leaves_what_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
-) -> None:
-    """Whichever of its syncs fails: the checkpoint before can be read, and the next write works."""
+@pytest.mark.parametrize("keep", [1, 3])
+def test_as_many_are_kept_as_are_wanted(tmp_path: Path, keep: int) -> None:
+    store = Store(tmp_path, keep)
+    for _ in range(5):
+        store.write(state(), {})
+    assert store.numbers == list(range(6 - keep, 6))
+
+
+def test_one_that_is_still_needed_stays(tmp_path: Path) -> None:
+    """Folds that wait for their turn are read from the state that the leg began with."""
     store = Store(tmp_path)
-    store.write(state(optimizer_steps=1), {})
-    done = 0
-    sync = os.fsync
+    store.write(state(), {})
+    store.needed = 1
+    for _ in range(3):
+        store.write(state(), {})
+    assert store.numbers == [1, 3, 4]
+    store.needed = None
+    store.write(state(), {})
+    assert store.numbers == [4, 5]
 
-    def failing(handle: int) -> None:
-        nonlocal done
-        done += 1
-        if done > call:
-            raise OSError(28, "No space left on device")
-        sync(handle)
 
-    monkeypatch.setattr(os, "fsync", failing)
-    second = state(optimizer_steps=2, training=under_way())
-    with pytest.raises(OSError, match="No space"):
-        store.write(second, TENSORS_OF_A_TRAINING)
-    monkeypatch.undo()
-    newest = store.read(store.numbers[-1])
-    # The last sync is of the folder that already has the checkpoint's name.
-    assert newest.state.optimizer_steps in (1, 2)
-    assert store.read(1).state.optimizer_steps == 1
-    store.write(state(optimizer_steps=3), {})
-    assert store.read(store.numbers[-1]).state.optimizer_steps == 3
+def test_the_tensors_are_what_safetensors_would_write(tmp_path: Path) -> None:
+    drawn = np.random.default_rng(0)
+    kinds = ("f8", "f4", "f2", "i8", "u4", "i2", "u1", "?")
+    tensors = {f"{k}/{n}": drawn.normal(size=(n, 3)).astype(k) for k in kinds for n in (0, 1, 7)}
+    tensors["transposed"] = np.arange(6.0).reshape(2, 3).T
+    told = {"paribus": '{"a": "é"}'}
+    hashed = write(tmp_path / "ours", tensors, told)
+    theirs = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    save_file(theirs, tmp_path / "theirs", metadata=told)
+    written = (tmp_path / "ours").read_bytes()
+    assert written == (tmp_path / "theirs").read_bytes()
+    assert hashed == sha256(written).hexdigest()
 
 
 def test_clearing_takes_nothing_of_others(tmp_path: Path) -> None:
