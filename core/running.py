@@ -17,7 +17,7 @@ from paribus.machine import Machine
 from paribus.native.natives import Natives
 from paribus.progress import Progress
 from paribus.result import Result, open_model
-from paribus.runfolder import PRETRAINED, SPEC, TOKENIZER, WEIGHTS, RunFolder
+from paribus.runfolder import PRETRAINED, TOKENIZER, WEIGHTS, RunFolder
 from paribus.runmodel import describe_model
 from paribus.runstate.finding import going_on
 from paribus.runstate.interruption import Interruption
@@ -119,7 +119,6 @@ def run(
             if target is None
             else RunFolder.create(target, overwrite=overwrite)
         )
-    folder.write(SPEC, dumps(spec))
     result = status.header(spec, descriptor)
     skipped = examples.skipped
     result["data"] = {
@@ -127,7 +126,7 @@ def run(
         "skipped": len(skipped),
         "skipped_files": skipped,
     }
-    folder.write_result(result)
+    folder.write_first(dumps(spec), result)
     keeper: Keeper | None = None
 
     def tell(ending: dict[str, Any]) -> None:
@@ -178,7 +177,8 @@ def run(
         raise
     else:
         tell({"status": "complete"})
-        keeper.store.clear()
+        with suppress(OSError):
+            keeper.store.clear()
     finally:
         if keeper is not None:
             keeper.close()
