@@ -177,6 +177,15 @@ class RunFolder:
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
+    def write_first(self, spec: str, result: Mapping[str, Any]) -> None:
+        """Write what is known before a run begins; where that fails, the folder is closed."""
+        try:
+            self.write(SPEC, spec)
+            self.write_result(result)
+        except RunFolderError:
+            self.close()
+            raise
+
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write ``result.json``."""
         self.write(RESULT, _json(result, indent=2) + "\n")

@@ -29,7 +29,6 @@ from paribus.result import Result, open_model
 from paribus.runfolder import (
     METRICS,
     PRETRAINED,
-    SPEC,
     TOKENIZER,
     WEIGHTS,
     RunFolder,
@@ -237,7 +236,6 @@ def _run(
         machine.close()
         raise
     machine.tuning = _tuning(spec, begun)
-    folder.write(SPEC, dumps(spec))
     result = status.header(spec, descriptor)
     skipped = examples.skipped
     result["data"] = {
@@ -245,9 +243,9 @@ def _run(
         "skipped": len(skipped),
         "skipped_files": skipped,
     }
-    folder.write_result(result)
     if thrift.events:
         result["out_of_memory"] = thrift.events
+    folder.write_first(dumps(spec), result)
     keeper: Keeper | None = None
 
     def tell(ending: dict[str, Any]) -> None:
@@ -313,7 +311,8 @@ def _run(
         raise
     else:
         tell({"status": "complete"})
-        keeper.store.clear()
+        with suppress(OSError):
+            keeper.store.clear()
     finally:
         if keeper is not None:
             keeper.close()

@@ -13,7 +13,9 @@ import errno
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from socket import gethostname
@@ -22,7 +24,10 @@ from paribus.closing import Closing
 from paribus.errors import RunFolderError
 
 LOCK = ".lock"
+# Whoever only asks whether it is free holds it for an instant.
+TRIES, PAUSE = 5, 0.02
 _LARGEST = 4096
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _NONE_THERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
@@ -50,34 +55,44 @@ class Lock(Closing):
             "host": gethostname(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        try:
+        with suppress(OSError):  # A full disk takes no words, and the lock holds without them.
             os.ftruncate(self._handle, 0)
-            os.pwrite(self._handle, json.dumps(told).encode(), 0)
-        except OSError:
-            pass  # A full disk takes no words, and the lock holds without them.
+            os.lseek(self._handle, 0, os.SEEK_SET)
+            os.write(self._handle, json.dumps(told).encode())
 
     def close(self) -> None:
         """Let go of it, and leave nothing behind."""
-        if self._handle is not None:
-            # Its name goes while it is held: whoever opened it meanwhile sees that it is gone.
-            self._path.unlink(missing_ok=True)
-            os.close(self._handle)
-            self._handle = None
+        if self._handle is None:
+            return
+        handle, self._handle = self._handle, None
+        try:
+            # Its name goes while it is held: whoever opened it meanwhile sees that it is gone. A
+            # folder that was removed may have been made anew, with a lock of somebody else.
+            with suppress(OSError):
+                if _is(self._path, handle):
+                    self._path.unlink()
+        finally:
+            os.close(handle)
 
     def _open(self) -> int:
+        left = TRIES
         while True:
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0))
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | _NO_LINK)
             try:
                 self.held = _take(handle)
                 if not self.held or _is(self._path, handle):
                     return handle
             except BlockingIOError as error:
                 os.close(handle)
-                raise RunFolderError(_in_use(self._path)) from error
+                left -= 1
+                if not left:
+                    raise RunFolderError(_in_use(self._path)) from error
+                time.sleep(PAUSE)
             except OSError:
                 os.close(handle)
                 raise
-            os.close(handle)  # Its holder has ended since, and taken the name away.
+            else:
+                os.close(handle)  # Its holder has ended since, and taken the name away.
 
 
 def require_free(folder: Path) -> None:
@@ -88,7 +103,7 @@ def require_free(folder: Path) -> None:
     """
     path = folder / LOCK
     try:
-        handle = os.open(path, os.O_RDWR)
+        handle = os.open(path, os.O_RDWR | _NO_LINK)
     except OSError:
         return
     try:
