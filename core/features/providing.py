@@ -157,6 +157,7 @@ class Features:
             for group in self._groups:
                 for values in body.compute(group, batch):
                     writer.write(values)
+                    self._experiment.keeper.heed()
             found = self._agreeing(body, list(self._shapes), writer.read)
             about = {
                 "model": self._parts.whole.architecture,

@@ -224,6 +224,15 @@ class Keeper(Keeping):
         if self._cadence.stops(self.steps):
             raise Stopped
 
+    def heed(self) -> None:
+        """Obey a signal that was heard while something else than optimizer steps goes on.
+
+        Raises:
+            KeyboardInterrupt, SystemExit: there was one; the state is kept.
+        """
+        if self._interruption.received is not None:
+            self.save()
+
     def rescue(self) -> None:
         """Keep what has ended since the last checkpoint; what is under way has lost its session.
 

@@ -176,3 +176,38 @@ def test_features_larger_than_the_memory_are_read_as_needed(kept: Kept, run: Run
     found = python(STREAMED, spec, run.folder / "streamed", cwd=run.folder)
     assert len(list((run.folder / "large").iterdir())) == 1
     assert found == kept(frozen(), enabled=False).steps["finetune"]["weights_hash"]
+
+
+INTERRUPTED = """
+import json, signal, sys
+import paribus
+from paribus.features import computing
+from paribus.features.entry import Writer
+
+spec, out = sys.argv[1:]
+computing.CHUNK_BYTES = 64  # a piece of one batch
+write, written = Writer.write, []
+
+def write_and_interrupt(self, values):
+    write(self, values)
+    written.append(len(values))
+    if len(written) == 1:
+        signal.raise_signal(signal.SIGINT)
+
+Writer.write = write_and_interrupt
+try:
+    paribus.run(paribus.load(spec), backend="torch", device="cpu", out=out)
+    ended = "complete"
+except KeyboardInterrupt:
+    ended = "interrupted"
+pieces = len(written)
+again = paribus.run(paribus.load(spec), backend="torch", device="cpu", out=out)
+print(json.dumps([ended, pieces, again.metrics["status"]]))
+"""
+
+
+def test_an_interruption_is_heard_between_pieces(kept: Kept, run: Runner) -> None:
+    """A body may take an hour, and Ctrl-C has to wait for one piece of it."""
+    tree = changed(frozen(), cache={"directory": str(run.folder / "features")})
+    found = python(INTERRUPTED, run.write(tree), run.folder / "out", cwd=run.folder)
+    assert found == ["interrupted", 1, "complete"]
