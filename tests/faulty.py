@@ -66,6 +66,8 @@ class Disk:
         self._armed = False
         self._synced: set[int] = set()
         self._before = {path.stat().st_ino: path.stat().st_size for path in _files(folder)}
+        # Held open, so that their numbers are not given to files that come later.
+        self._held = [os.open(path, os.O_RDONLY) for path in _files(folder)]
         self._put, self._fsync = durable.put, os.fsync
 
     def __enter__(self) -> Disk:
@@ -97,6 +99,7 @@ class Disk:
         self._called("fsync")
         self._fsync(handle)
         self._synced.add(os.fstat(handle).st_ino)
+        self._held.append(os.dup(handle))
 
     def _called(self, what: str) -> None:
         self.calls.append(what)

@@ -13,7 +13,7 @@ from experiments import Tree, changed, save_npz, small, table
 from resumed import TWELVE, forged, same
 from safetensors.numpy import load_file, save_file
 
-from paribus.runstate.store import MANIFEST, STATE, TENSORS
+from paribus.runstate.store import BEST, MANIFEST, STATE, TENSORS
 
 
 @pytest.fixture
@@ -181,4 +181,4 @@ def test_the_state_is_json_and_nothing_else(begun: Run) -> None:
     assert tree["training"]["place"]["epoch"] == 2
     assert tree["training"]["place"]["start"] == 2
     names = {path.name for path in (begun.folder / "checkpoints").rglob("*") if path.is_file()}
-    assert names == {MANIFEST, STATE, TENSORS}
+    assert names == {MANIFEST, STATE, TENSORS, BEST}
