@@ -44,7 +44,8 @@ StopAfter = Annotated[
 def with_newest(arguments: Sequence[str]) -> list[str]:
     """Return a command line where a ``--resume`` that names no run says ``newest``."""
     named: list[str] = []
-    for argument, after in zip(arguments, [*arguments[1:], "-"], strict=True):
+    for place, argument in enumerate(arguments):
+        after = "".join(arguments[place + 1 : place + 2]) or "-"
         named += [argument, NEWEST] if argument == RESUME and after.startswith("-") else [argument]
     return named
 
