@@ -177,6 +177,7 @@ def checkpoints(top: Path) -> None:
     from paribus.runstate.records import Finished, Identity, Mark, Outcome, Place, State, UnderWay
     from paribus.runstate.store import Store
 
+    (top / "one").mkdir(parents=True, exist_ok=True)
     store = Store(top / "one")
     seconds = dict.fromkeys(("seconds", "train_seconds", "compile_seconds"), 0.5)
     outcome = Outcome(kept_epoch=1, epochs=2, optimizer_steps=8, train_loss=0.5, validation=None,
