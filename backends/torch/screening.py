@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, ClassVar, NamedTuple
@@ -27,6 +27,8 @@ MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 LARGEST_PICKLE = 16 * 2**20
 LONGEST_LINE = 4096
 MOST_MEMBERS = 100_000
+# Of values or of places: more than any memory has. A pickle's own may be megabytes long each.
+LARGEST_NUMBER = 2**62
 ZIP = b"PK\x03\x04"
 
 _SIZES = {
@@ -78,14 +80,14 @@ class _Made:
         return _NOTHING if self.call is None else self.call(*arguments)
 
     def __setstate__(self, state: Any) -> None:
-        pass
+        """Take nothing: attributes are what a pickle would set here."""
 
 
 class _Dictionary(dict[Any, Any]):
     """What stands for an ``OrderedDict``, which has attributes where it comes from a module."""
 
     def __setstate__(self, state: Any) -> None:
-        pass
+        """Take nothing."""
 
 
 _NOTHING = _Made()
@@ -124,7 +126,7 @@ class _Inert(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         asked = f"{module} {name}"
         if asked == "collections OrderedDict":
-            return _Made(_Dictionary)
+            return _Made(_ordered)
         if asked in STORAGES:
             return _Made(itemsize=STORAGES[asked])
         if asked == REBUILD:
@@ -141,7 +143,7 @@ class _Inert(pickle._Unpickler):
         kind, made, key, _, count, *view = pid
         if kind != "storage" or not isinstance(made, _Made) or not made.itemsize or any(view):
             raise Unfit("it names something that is no storage")
-        if not isinstance(key, str) or type(count) is not int or count < 0:
+        if not isinstance(key, str) or type(count) is not int or not 0 <= count < LARGEST_NUMBER:
             raise Unfit("a storage has no key or no size")
         claim = Claim(key, count * made.itemsize, made.itemsize)
         self._claims.append(claim)
@@ -155,7 +157,7 @@ def _require_inside(
     numbers = (offset, *shape, *strides)
     if not isinstance(storage, Claim) or len(shape) != len(strides):
         raise Unfit("a tensor is not made of a storage")
-    if not all(type(number) is int and number >= 0 for number in numbers):
+    if not all(type(number) is int and 0 <= number < LARGEST_NUMBER for number in numbers):
         raise Unfit("a tensor has a shape that is none")
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
     if 0 not in shape and (last + 1) * storage.itemsize > storage.size:
@@ -163,7 +165,17 @@ def _require_inside(
     return _NOTHING
 
 
-def _plain_keys(keys: Iterator[Any]) -> None:
+def _ordered(pairs: Sequence[Any] = ()) -> _Dictionary:
+    """Return what stands for an ``OrderedDict``, which Python 2 wrote with its pairs."""
+    if not isinstance(pairs, list | tuple) or any(
+        not isinstance(pair, list | tuple) or len(pair) != 2 for pair in pairs
+    ):
+        raise Unfit("it has a dictionary that is not made of pairs")
+    _plain_keys(key for key, _ in pairs)
+    return _Dictionary(pairs)
+
+
+def _plain_keys(keys: Iterable[Any]) -> None:
     # A tuple of tuples of tuples is small, and its hash takes years.
     if not all(isinstance(key, str | int) for key in keys):
         raise Unfit("it has a dictionary whose keys are no names")

@@ -80,6 +80,12 @@ def doubled() -> bytes:
     return b"\x80\x02}(X\x01\0\0\0a" + b"q\x01h\x01\x86" * 60 + b"X\x01\0\0\0bu."
 
 
+def doubled_pair() -> bytes:
+    """Return a pickle that gives such a key to an ``OrderedDict``, in its one pair."""
+    key = b")" + b"2\x86" * 60
+    return b"\x80\x02ccollections\nOrderedDict\n](" + key + b"K\x01\x86e\x85R."
+
+
 def twice() -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as file:
@@ -146,6 +152,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], bytes], str]] = {
         lambda f: older(state(tensor(2**40)), 2**40), "ends before its storages do",
     ),
     "a key that takes years to hash": (lambda f: archive(doubled()), "keys are no names"),
+    "such a key in a pair": (lambda f: archive(doubled_pair()), "keys are no names"),
+    "numbers beyond any memory": (
+        lambda f: archive(state(tensor(strides=(2**62, 1)))), "a shape that is none",
+    ),
     "a set of them": (lambda f: archive(b"\x80\x04\x8f(K\x01\x90."), "a set"),
     "a pickle without end": (
         lambda f: archive(b"\x80\x02" + b"N0" * SMALL + b"N."),
