@@ -10,7 +10,14 @@ from typing import Any
 
 from paribus import registry, status
 from paribus.cachefolder import cache_folder
-from paribus.errors import DataError, NonFiniteLoss, OutOfMemory, RunFolderError, SpecError
+from paribus.errors import (
+    DataError,
+    NonFiniteLoss,
+    OutOfMemory,
+    RunError,
+    RunFolderError,
+    SpecError,
+)
 from paribus.keeping import Stopped
 from paribus.machine import Machine
 from paribus.native.natives import Natives
@@ -179,6 +186,12 @@ def attempt(
             experiment = Experiment(spec, examples, machine, folder.record, shown, keeper)
             result["steps"] = experiment.results
             run_steps(experiment, folder, result)
+            try:
+                examples.require_unchanged()
+            except RunError:
+                keeper.settle()
+                keeper.store.clear()
+                raise
             folder.finish()
             keeper.settle()
     except Stopped:

@@ -8,6 +8,8 @@ session is opened:
     together  more replicas than this do not, from their third call on
     refuses   an architecture that fails in training with an error of the framework's own
     touches   a file, to which a byte is appended at the third call of ``train_steps``
+    alters    a file and a place, whose byte becomes another then; its size and time stay
+    renews    a file, which gets another time of change then, and no other byte
     lacks     an update rule, or a precision, that its capabilities do not name
     after     calls of ``train_steps`` after which the process kills itself
 """
@@ -59,6 +61,14 @@ def spoil(session, found, architecture):
         if len(calls) == 3 and "touches" in found:
             with open(found["touches"], "ab") as stream:
                 stream.write(b"\\0")
+        if len(calls) == 3 and "alters" in found:
+            path, place = found["alters"]
+            was, content = os.stat(path), bytearray(Path(path).read_bytes())
+            content[place] ^= 1
+            Path(path).write_bytes(content)
+            os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+        if len(calls) == 3 and "renews" in found:
+            os.utime(found["renews"], ns=(0, 10**18))
         if architecture == found.get("refuses"):
             from paribus.errors import Unsupported
             raise Unsupported("there is no kernel for it")

@@ -4,8 +4,8 @@ Images stay uint8 until they are on the device: an eighth of the memory of float
 a shift are cheap there. What 1.0 means in stored units travels along as ``value_range``, so that
 normalisation is one formula for photographs (255), digits (16) and floats (1).
 
-A fingerprint tells examples from others: in memory it is of the contents, so that two backends that
-report the same one have seen the same bytes.
+A fingerprint tells examples from others: it is of the contents, so that two backends that report
+the same one have seen the same bytes.
 """
 
 from __future__ import annotations
@@ -147,8 +147,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 of the contents, in hexadecimal; equal for equal contents on any machine.
 
-        Of streamed examples the names, sizes and times of change of their files stand for the
-        contents, which would take a pass over all of them.
+        Of streamed examples it is of their files' bytes (``paribus.data.contents``).
         """
         digest = hashlib.sha256(repr((self.class_names, float(self.value_range))).encode())
         for name, array in (

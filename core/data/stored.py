@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from paribus.data.contents import Contents
 from paribus.data.memory import available
 from paribus.data.streamed import Array, Integers, Stamp, Streamed
 from paribus.errors import DataError
@@ -26,13 +28,13 @@ from paribus.errors import DataError
 _ADVICE = hasattr(os, "posix_fadvise")  # not on macOS
 
 
-@dataclass(frozen=True)
+@dataclass
 class Stored:
     """An array in a file, in C order.
 
     Attributes:
         offset: of its first byte in the file.
-        stamp: of the file when the offset was found.
+        stamp: of the file when the offset was found, or when it was found unchanged since.
     """
 
     path: Path
@@ -43,8 +45,20 @@ class Stored:
 
     def streamed(self) -> Streamed:
         """Return the array as examples that are read when they are needed."""
-        told = (str(self.path.absolute()), self.offset, self.shape, self.dtype.str, *self.stamp)
-        return Streamed(self.read, self.shape, self.dtype, lambda: repr(told))
+        return Streamed(
+            self.read, self.shape, self.dtype, self._fingerprint, self._contents.changed
+        )
+
+    @cached_property
+    def _contents(self) -> Contents:
+        size = prod(self.shape) * self.dtype.itemsize
+        return Contents.of_part(self.path, self.offset, size)
+
+    def _fingerprint(self) -> str:
+        """Hash the array, and see that it stayed as it was found."""
+        found = self._contents.sha256()
+        self.stamp.require(self.path, Stamp.of(self.path))
+        return repr((self.shape, self.dtype.str, found, () if self._contents.whole else self.stamp))
 
     def read(self, rows: Integers) -> Array:
         """Return rows int64 [n] as [n, …].
@@ -69,7 +83,7 @@ class Stored:
             for place, begin, end in runs:
                 self._fill(file, target[begin:end], place)
             # Afterwards, so that a change during the reading is seen too.
-            self.stamp.require(self.path, Stamp.of(file))
+            self._require(file)
             if _ADVICE and self.stamp.size > available():
                 os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
         except OSError as error:
@@ -77,6 +91,9 @@ class Stored:
         finally:
             os.close(file)
         return found
+
+    def _require(self, file: int) -> None:
+        self.stamp = self.stamp.require(self.path, Stamp.of(file), self._contents.holds)
 
     @staticmethod
     def _advise(file: int, runs: list[tuple[int, int, int]]) -> None:
@@ -91,6 +108,6 @@ class Stored:
         while done < len(target):
             count = os.preadv(file, [target[done:]], place + done)
             if count == 0:
-                self.stamp.require(self.path, Stamp.of(file))
+                self._require(file)
                 raise DataError(f"{self.path}: ends before its last row; the file is damaged")
             done += count

@@ -6,7 +6,7 @@ kept. What happens to each row by itself (resizing, a channel axis, another floa
 the rows are read, by the same functions as for examples in memory, so the numbers are the same.
 
 Reading is safe in several threads at once. A source notices that its file has changed since it was
-listed: half of a run on other data would be a result of nothing.
+listed (``paribus.data.contents``): half of a run on other data would be a result of nothing.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Streamed:
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
         fingerprint: Callable[[], str],
+        changed: Callable[[], str | Path | None] = lambda: None,
     ) -> None:
         """Describe examples.
 
@@ -53,8 +54,10 @@ class Streamed:
                 [n, *shape[1:]].
             shape, dtype: of all examples.
             fingerprint: returns what tells these examples from others.
+            changed: looks at the files; returns one that holds other bytes than it did when the
+                fingerprint was asked for, or None.
         """
-        self._read, self._fingerprint = read, fingerprint
+        self._read, self._fingerprint, self.changed = read, fingerprint, changed
         self.shape, self.dtype = shape, dtype
 
     @classmethod
@@ -72,9 +75,10 @@ class Streamed:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What tells these examples from others, without reading them.
+        """What tells these examples from others.
 
-        Of files it is their names, sizes and times of change, not their contents.
+        Of files it is their contents, as ``paribus.data.contents`` looks at them; where that is not
+        all of them, their sizes and times of change besides. Names and places are no part of it.
         """
         return self._fingerprint()
 
@@ -119,6 +123,7 @@ class Streamed:
             (len(rows), *self.shape[1:]),
             self.dtype,
             lambda: f"{self.fingerprint}|rows:{hashlib.sha256(rows.tobytes()).hexdigest()}",
+            self.changed,
         )
 
     def mapped(self, change: Callable[[Array], Array], what: str) -> Streamed:
@@ -135,6 +140,7 @@ class Streamed:
             (len(self), *first.shape[1:]),
             first.dtype,
             lambda: f"{self.fingerprint}|{what}",
+            self.changed,
         )
 
 
@@ -168,7 +174,13 @@ def joined(parts: Sequence[Streamed]) -> Streamed:
             found[here] = part[rows[here] - (ends[number] - len(part))]
         return found
 
-    return Streamed(read, shape, dtype, lambda: "|".join(part.fingerprint for part in parts))
+    return Streamed(
+        read,
+        shape,
+        dtype,
+        lambda: "|".join(part.fingerprint for part in parts),
+        lambda: next((path for part in parts if (path := part.changed()) is not None), None),
+    )
 
 
 class Stamp(NamedTuple):
@@ -190,19 +202,27 @@ class Stamp(NamedTuple):
             raise DataError(f"{file}: cannot be read ({error.strerror})") from error
         return cls(found.st_size, found.st_mtime_ns)
 
-    def require(self, file: str | Path, now: Stamp | None = None) -> None:
-        """Require that a file is as it was; ``now`` is its stamp where that is known.
+    def require(
+        self, file: str | Path, now: Stamp, holds: Callable[[], bool] = lambda: False
+    ) -> Stamp:
+        """Require that a file is as it was; return its stamp now.
+
+        Args:
+            file: for the message.
+            now: its stamp.
+            holds: whether it is known to have the bytes that it had; asked where only its time
+                has changed.
 
         Raises:
-            DataError: it has changed, or is gone.
+            DataError: it has changed.
         """
-        found = now or Stamp.of(file)
-        if found != self:
-            raise DataError(
-                f"{file}: has changed while the run was reading from it: it was {self}, and is "
-                f"{found} now. Bring it back as it was, with its time of change (cp -p), and go "
-                "on, or begin anew; leave data alone until a run is over"
-            )
+        if now == self or (now.size == self.size and holds()):
+            return now
+        raise DataError(
+            f"{file}: has changed while the run was reading from it: it was {self}, and is "
+            f"{now} now. Bring it back as it was, with its time of change (cp -p), and go "
+            "on, or begin anew; leave data alone until a run is over"
+        )
 
     def __str__(self) -> str:
         """Say it for people."""

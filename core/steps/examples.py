@@ -9,7 +9,7 @@ import numpy as np
 from paribus import data as datasets
 from paribus.architectures import LANGUAGE, Network, Objective
 from paribus.data import Dataset, Fold, Split, Streamed
-from paribus.errors import DataError, SpecError
+from paribus.errors import DataError, RunError, SpecError
 from paribus.native.natives import Natives
 from paribus.plan import Integers
 from paribus.spec.data import TEXTS, Data
@@ -90,6 +90,23 @@ class Examples:
     def streamed(self) -> bool:
         """Whether some of the data read so far is larger than the memory, and streamed."""
         return any(isinstance(dataset.x, Streamed) for dataset in self._datasets.values())
+
+    def require_unchanged(self) -> None:
+        """Require that what was streamed holds what it held when it was first looked at.
+
+        Raises:
+            RunError: a file holds something else.
+            DataError: one cannot be read any more.
+        """
+        for dataset in self._datasets.values():
+            changed = dataset.x.changed() if isinstance(dataset.x, Streamed) else None
+            if changed is not None:
+                raise RunError(
+                    f"{changed}: holds something else than when the run began, and has the size "
+                    "and the time of change that it had. What the run has learned is of both, so "
+                    "none of its states is kept: give the command again to begin anew, and leave "
+                    "data alone until a run is over"
+                )
 
     def split(self, view: View) -> Split:
         """Return the rows of a view's training, validation and test parts.

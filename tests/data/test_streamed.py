@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from command import python
 from PIL import Image
 
 from paribus import data
-from paribus.data import Streamed, memory, streamed
+from paribus.data import Streamed, contents, memory, streamed
 from paribus.data.sources import npz
 from paribus.errors import DataError
 from paribus.spec.data import Data, Transform
@@ -223,10 +224,54 @@ def test_fingerprints_tell_examples_apart(load: Load, folder: Path) -> None:
         images_of(folder, "stream"),
         images_of(folder, "stream", background=[0, 0, 0]),
     ]
-    later(folder / "a" / "0.png")
-    others.append(images_of(folder, "stream"))
+    assert len({first, *(other.fingerprint for other in others)}) == 1 + len(others)
     others.append(load("stream", x=IMAGES[::-1], y=Y[::-1]))
     assert len({first, *(other.fingerprint for other in others)}) == 1 + len(others)
+
+
+def altered(path: Path, place: int) -> None:
+    """Change a byte, and neither size nor time of change."""
+    found, content = path.stat(), bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+@pytest.mark.parametrize("limit", [1 << 30, 1500])
+def test_files_are_told_by_their_bytes(
+    load: Load, folder: Path, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to a limit by all of them, and beyond it by some, with the times of change."""
+    monkeypatch.setattr(contents, "LIMIT", limit)
+    monkeypatch.setattr(contents, "PIECE_BYTES", 700)
+    image, archive = folder / "a" / "0.png", folder.parent / "data.npz"
+    ways = [lambda: images_of(folder, "stream"), lambda: load("stream")]
+    # So large that opening the archive does not read all of it, which would look at its checksum.
+    x = np.concatenate([IMAGES] * 12)
+    load("stream", x=x, y=np.tile(Y, 12))
+    place = archive.read_bytes().index(x.tobytes()) + 6500
+    # The last byte of a PNG changes no pixel, and is one of the file all the same.
+    for again, path, at in zip(ways, (image, archive), (-1, place), strict=True):
+        before = again()
+        told = before.fingerprint
+        assert before.x.changed() is None
+        later(path)
+        assert (again().fingerprint == told) == (limit > 1500)
+        if limit > 1500:  # all of it is known, so a new time is no change
+            before.x[np.array([0, 5])]
+        altered(path, at)
+        assert str(before.x.changed()) == str(path)
+        assert again().fingerprint != told
+
+
+def test_a_copy_elsewhere_is_the_same_data(load: Load, folder: Path, tmp_path: Path) -> None:
+    load("stream", x=IMAGES, y=Y)
+    shutil.copy(tmp_path / "data.npz", tmp_path / "copy.npz")
+    shutil.copytree(folder, tmp_path / "copies")
+    section = Data(source="npz", path=str(tmp_path / "copy.npz"), memory="stream")
+    assert data.load(section, seed=0).fingerprint == load("stream").fingerprint
+    there = images_of(tmp_path / "copies", "stream").fingerprint
+    assert there == images_of(folder, "stream").fingerprint
 
 
 def test_a_damaged_archive_is_refused_or_read_as_it_is(load: Load, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from command import Run, Runner, refused
-from experiments import Tree, save_npz, small, table
+from experiments import Tree, changed, save_npz, small, table
 from resumed import same
 
 from paribus.data import parallel
@@ -44,6 +44,41 @@ def test_a_file_that_changes_under_a_run_can_be_brought_back(
     )  # fmt: skip
     assert done.code == 0, done.err
     same(Run(failed.folder, done), whole)
+
+
+def test_other_bytes_of_the_same_size_and_time_are_seen_by_their_hash(
+    faulty: Faulty, tmp_path: Path
+) -> None:
+    # Larger than what opening an archive reads, so that its checksum is not looked at.
+    x, y = table(60, features=100)
+    file = save_npz(tmp_path / "set.npz", x, y)
+    content, stat = file.read_bytes(), file.stat()
+    tree = changed(streamed(file), checkpoints={"steps": 5})
+    whole = faulty(tmp_path)(tree, out="whole")
+    place = content.index(x.tobytes()) + 20_000
+    # Under a run: it is seen at its end, and no state is left that may be of both.
+    failed = faulty(tmp_path, alters=[str(file), place]).attempt(tree, out="under")
+    refused(failed.done, 1, str(file), "holds something else than when the run began")
+    assert failed.result["status"] == "failed"
+    assert "go on with" not in failed.done.said
+    assert not list(failed.folder.glob("checkpoints/0*"))
+    # Between two legs: what the run began with, it goes on with, whatever its time.
+    file.write_bytes(content)
+    legs = faulty(tmp_path)(tree, "--stop-after", "12", out="legs").folder
+    for found in (bytes([*content[:place], content[place] ^ 1, *content[place + 1 :]]), content):
+        file.write_bytes(found)
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + (found == content)))
+        done = faulty(tmp_path).worker("run", "legs.json", "--resume", "legs", cwd=tmp_path)
+        if found != content:
+            refused(done, 2, "the data of [data] has changed since")
+    assert done.code == 0, done.err
+    same(Run(legs, done), whole)
+
+
+def test_a_file_that_is_only_touched_is_no_other(faulty: Faulty, tmp_path: Path) -> None:
+    file = save_npz(tmp_path / "set.npz", *table(60))
+    whole = faulty(tmp_path)(streamed(file), out="whole")
+    same(faulty(tmp_path, renews=str(file))(streamed(file), out="touched"), whole)
 
 
 def test_the_process_of_a_backend_that_is_killed(faulty: Faulty, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from paribus.architectures import Objective
+from paribus.data.contents import Contents, Piece
 from paribus.data.dataset import Array, Integers
 from paribus.data.decode import FORMATS, SUFFIXES, WHITE, Probe, decode, probe
 from paribus.data.encoded import Encoded
@@ -248,6 +249,8 @@ def _decoded(paths: list[str], section: Image) -> Streamed:
 
     shape = _shape(paths, probes(), section)
     resampling = RESAMPLING[section.interpolation]
+    sizes = stamps[:, 0].tolist()
+    contents = Contents(lambda row: Piece(paths[row], 0, sizes[row]), sizes)
 
     def read(rows: Integers) -> Array:
         images = np.empty((len(rows), *shape), dtype=np.uint8)
@@ -258,19 +261,22 @@ def _decoded(paths: list[str], section: Image) -> Streamed:
             images[at] = decode(
                 path, shape[2], shape[:2], resampling, section.background, section.fit
             )
-            Stamp(*stamps[row].tolist()).require(path)
+            was = Stamp(*stamps[row].tolist())
+            stamps[row] = was.require(path, Stamp.of(path), lambda: contents.holds(row))
 
         parallel(place, range(len(rows)))
         return images
 
     def fingerprint() -> str:
         digest = hashlib.sha256(repr((shape, section.model_dump_json())).encode())
-        for path in paths:
-            digest.update(f"|{path}".encode(errors="surrogateescape"))
-        digest.update(stamps.data)
+        digest.update(contents.sha256().encode())
+        for path, stamp in zip(paths, stamps.tolist(), strict=True):
+            Stamp(*stamp).require(path, Stamp.of(path))
+        if not contents.whole:
+            digest.update(stamps.data)
         return digest.hexdigest()
 
-    return Streamed(read, (len(paths), *shape), np.dtype(np.uint8), fingerprint)
+    return Streamed(read, (len(paths), *shape), np.dtype(np.uint8), fingerprint, contents.changed)
 
 
 def _shape(
