@@ -19,11 +19,13 @@ from paribus.checkpoints import hub
 from paribus.closing import Closing
 from paribus.data import pictures, tokenizer_files
 from paribus.errors import SpecError, WeightsError, nearest
+from paribus.feeding import Feed
 from paribus.filenames import is_folder
 from paribus.plan import Preprocess, evaluation_plan
 from paribus.predicting import Prediction, predict
 from paribus.pretrained import Pretrained, describe
 from paribus.readers import Pictures, Reader, Texts, shortened
+from paribus.thrift import in_fewer_rows
 
 WHITE = 255.0
 CHUNK = 256
@@ -115,10 +117,13 @@ class Checkpoint(Closing):
         Images uint8 [N, height, width, channels] are resized and cropped already, red, green,
         blue; texts are token numbers int32 [N, T], −1 past the end.
         """
-        session = self._open()
-        preprocess = shortened(self._preprocess, x)
-        plan = evaluation_plan(np.arange(len(x), dtype=np.int64), CHUNK, preprocess)
-        return np.asarray(session.predict(session.put(x, None), plan), dtype=np.float64)
+        preprocess, rows = shortened(self._preprocess, x), np.arange(len(x), dtype=np.int64)
+
+        def outputs(batch: int) -> npt.NDArray[np.float64]:
+            plan = evaluation_plan(rows, batch, preprocess)
+            return np.asarray(Feed(self._open(), x, None).predict(plan), dtype=np.float64)
+
+        return in_fewer_rows(outputs, CHUNK, self.close)
 
     @property
     def _preprocess(self) -> Preprocess:

@@ -74,9 +74,13 @@ class OutOfMemory(BackendError):
 
     Attributes:
         trainings: how many were made together when it happened.
+        judging: whether it happened in an evaluation or a prediction, which change nothing.
+        rows: that can be judged at a time with the same results, where that was found out.
     """
 
     trainings = 1
+    judging = False
+    rows: int | None = None
 
 
 class Unsupported(BackendError):

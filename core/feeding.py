@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -22,8 +22,8 @@ import numpy as np
 from paribus.adapter import Array, Session
 from paribus.data.memory import too_large
 from paribus.data.streamed import Examples, Streamed, row_bytes
-from paribus.errors import SpecError
-from paribus.plan import EvalPlan, Sums, Targets, TrainPlan
+from paribus.errors import OutOfMemory, SpecError
+from paribus.plan import EvalPlan, Sums, Targets, TrainPlan, narrowed
 
 # What a plan reads at most. Three such pieces exist at a time: one that runs, one that waits for
 # it, one that is being read.
@@ -120,11 +120,20 @@ class Supply:
 
 
 class Feed(Supply):
-    """A supply for one session, which also judges the session's weights on its examples."""
+    """A supply for one session, which also judges the session's weights on its examples.
 
-    def __init__(self, session: Session, x: Examples, y: Array | None) -> None:
+    Args:
+        rows: that are judged at a time, at most; None for as many as a plan's batches have.
+
+    Where memory runs out in that, ``OutOfMemory`` has its ``judging``.
+    """
+
+    def __init__(
+        self, session: Session, x: Examples, y: Array | None, rows: int | None = None
+    ) -> None:
         super().__init__(session, x, y)
         self.session = session
+        self._rows = rows
 
     def evaluate(self, plan: EvalPlan) -> Sums:
         """Return the sums over a plan's real rows, as ``Session.evaluate`` does.
@@ -132,22 +141,36 @@ class Feed(Supply):
         They are added up piece by piece, and the pieces are the same for examples in memory:
         sums of another grouping would differ in the last bits.
         """
-        found = [self.session.evaluate(fed.handle, fed.plan) for fed in self._pieces(plan)]
+        with _judging():
+            found = [self.session.evaluate(fed.handle, fed.plan) for fed in self._pieces(plan)]
         return Sums(*(sum(parts) for parts in zip(*found, strict=True)))
 
     def predict(self, plan: EvalPlan) -> Array:
         """Return the real rows' outputs, as ``Session.predict`` does."""
-        found = [self.session.predict(fed.handle, fed.plan) for fed in self._pieces(plan)]
+        with _judging():
+            found = [self.session.predict(fed.handle, fed.plan) for fed in self._pieces(plan)]
         return np.concatenate(found)
 
     def _pieces(self, plan: EvalPlan) -> Iterator[Fed[EvalPlan]]:
+        parts: Iterator[EvalPlan]
         batches, rows = plan.indices.shape
         step = self._batches(rows)
         parts = (_part(plan, at, at + step) for at in range(0, batches, step))
+        if self._rows is not None and self._rows < rows:
+            parts = (narrowed(part, self._rows) for part in parts)
         with closing(self.fed(parts)) as pieces:
             for fed in pieces:
                 yield fed
                 self.free(fed)
+
+
+@contextmanager
+def _judging() -> Iterator[None]:
+    try:
+        yield
+    except OutOfMemory as error:
+        error.judging = True
+        raise
 
 
 class _Reader(Generic[Plan]):

@@ -59,13 +59,18 @@ class Judge:
 
     def sample(self, feed: Feed, rows: Integers) -> None:
         """Judge the first batch of each shape that ``evaluate`` would compute of ``rows``."""
-        for plan in self.inputs.evaluation(rows, EVALUATION_BATCH):
-            first = plan.first(1)
-            if self.inputs.objective in LANGUAGE:
-                feed.evaluate(first)
-            else:
-                outputs = np.asarray(feed.predict(first), dtype=np.float64)
-                self._of([(_real_rows(first), outputs)])
+        plans = self.inputs.evaluation(rows, EVALUATION_BATCH)
+        for plan, found in zip(plans, self.firsts(feed, rows), strict=True):
+            if self.inputs.objective not in LANGUAGE:
+                self._of([(_real_rows(plan.first(1)), found)])
+
+    def firsts(self, feed: Feed, rows: Integers) -> list[Floats]:
+        """Return what ``evaluate`` would look at of the first batch of each shape of ``rows``."""
+        language = self.inputs.objective in LANGUAGE
+        return [
+            np.asarray((feed.evaluate if language else feed.predict)(plan.first(1)), np.float64)
+            for plan in self.inputs.evaluation(rows, EVALUATION_BATCH)
+        ]
 
     def plan(self, rows: Integers) -> EvalPlan:
         """Return the batches that rows of images or a table are judged in."""

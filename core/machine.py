@@ -98,19 +98,21 @@ class Machine(Closing):
             registry.check(self.backend, network, task, self.precision, self.device)
             while len(self._open) >= (1 if self.thrift.alone else OPEN_SESSIONS):
                 self._close(next(iter(self._open)))
-            self._open[key] = _Open(
-                open_session(
-                    self.backend,
-                    network,
-                    task,
-                    device=self.device,
-                    precision=self.precision,
-                    numerics=self.numerics,
-                )
-            )
+            self._open[key] = _Open(self.apart(network, task))
             self.tune(self._open[key].session)
         self._open.move_to_end(key)
         return self._open[key].session
+
+    def apart(self, network: Network, task: Task) -> Session:
+        """Open a session that is the caller's own to close; it chooses nothing."""
+        return open_session(
+            self.backend,
+            network,
+            task,
+            device=self.device,
+            precision=self.precision,
+            numerics=self.numerics,
+        )
 
     def replicas(self, network: Network, task: Task, count: int) -> Replicas:
         """Return ``count`` open replicas of a network and task; their weights are undefined.
@@ -149,7 +151,7 @@ class Machine(Closing):
         """Return the dataset's way to the session; in memory it is put there at the first call."""
         x = self.thrift.examples(dataset.x)
         if isinstance(x, Streamed):
-            return Feed(session, x, dataset.y)
+            return Feed(session, x, dataset.y, self.thrift.rows)
         feeds = self.feeds(session)
         if dataset.fingerprint not in feeds:
             feeds[dataset.fingerprint] = Feed(session, dataset.x, dataset.y)

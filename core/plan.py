@@ -221,3 +221,20 @@ def evaluation_plan(
     counts = np.full(count, batch, dtype=np.int64)
     counts[-1] = len(rows) - (count - 1) * batch
     return EvalPlan(padded.reshape(count, batch), counts, preprocess)
+
+
+def narrowed(plan: EvalPlan, rows: int) -> EvalPlan:
+    """Return a plan of the same rows in the same order, with batches of at most ``rows`` rows."""
+    batches, width = plan.indices.shape
+    parts = -(-width // rows)
+    counts = np.clip(plan.counts[:, None] - rows * np.arange(parts), 0, rows).ravel()
+
+    def cut(array: Any) -> Any:
+        more = [(0, 0), (0, parts * rows - width), *[(0, 0)] * (array.ndim - 2)]
+        padded = np.pad(array, more, mode="edge")
+        return padded.reshape(batches * parts, rows, *array.shape[2:])[counts > 0]
+
+    targets = plan.targets
+    if targets is not None:
+        targets = Targets(**{name: cut(array) for name, array in vars(targets).items()})
+    return replace(plan, indices=cut(plan.indices), counts=counts[counts > 0], targets=targets)

@@ -14,16 +14,16 @@ from paribus import architectures, registry, runfolder, runrecord, status, weigh
 from paribus.adapter import Session, Task
 from paribus.belongings import Belongings, write
 from paribus.closing import Closing
-from paribus.data.streamed import Examples
+from paribus.data.streamed import Examples, Streamed
 from paribus.errors import RunError
 from paribus.feeding import Feed
 from paribus.machine import Machine
-from paribus.native.ported import open_session
 from paribus.plan import evaluation_plan, even
 from paribus.predicting import Floats, Prediction, predict, softmax
 from paribus.readers import shortened
 from paribus.runmodel import StoredModel
 from paribus.steps.experiment import Model
+from paribus.thrift import in_fewer_rows
 
 PREDICTION_BATCH = 256
 
@@ -210,15 +210,21 @@ class Result(Closing):
     def _outputs(self, examples: Examples) -> Floats:
         rows = np.arange(len(examples), dtype=np.int64)
         preprocess = shortened(self.model.preprocess, examples)
-        plan = evaluation_plan(rows, even(len(rows), PREDICTION_BATCH), preprocess)
-        return np.asarray(Feed(self._open(), examples, None).predict(plan), dtype=np.float64)
+        usual = even(len(rows), PREDICTION_BATCH)
+
+        def outputs(batch: int) -> Floats:
+            x = examples if batch == usual else Streamed.of(examples)
+            plan = evaluation_plan(rows, batch, preprocess)
+            return np.asarray(Feed(self._open(), x, None).predict(plan), dtype=np.float64)
+
+        return in_fewer_rows(outputs, usual, self.close)
 
     def _open(self) -> Session:
         if self._session is None:
             network = self.model.network
             backend = registry.choose(self._backend)
             device = registry.resolve_device(backend, self._device)
-            task = _inference(network)
+            task = inference(network)
             precision = self.metrics["precision"]
             registry.check(backend, network, task, precision, device)
             self._session = backend.open(
@@ -236,18 +242,19 @@ class Result(Closing):
 
 def open_model(machine: Machine, model: Model) -> Session:
     """Open a session of its own for a trained model, for evaluation and prediction."""
-    session = open_session(
-        machine.backend,
-        model.network,
-        _inference(model.network, model.judge.label_smoothing),
-        device=machine.device,
-        precision=machine.precision,
-        numerics=machine.numerics,
-    )
+    session = apart(machine, model)
     machine.tune(session)
+    return session
+
+
+def apart(machine: Machine, model: Model) -> Session:
+    """Open what ``open_model`` does, which chooses nothing."""
+    task = inference(model.network, model.judge.label_smoothing)
+    session = machine.apart(model.network, task)
     session.import_weights(model.weights)
     return session
 
 
-def _inference(network: architectures.Network, label_smoothing: float = 0.0) -> Task:
+def inference(network: architectures.Network, label_smoothing: float = 0.0) -> Task:
+    """Return the task of a session that only evaluates and predicts."""
     return Task("sgd", network.trainable("none"), label_smoothing=label_smoothing)

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from paribus import weights
-from paribus.adapter import Task
+from paribus.adapter import Session, Task
 from paribus.architectures import Network
 from paribus.batches import Schedule
 from paribus.data import Dataset
@@ -20,6 +20,7 @@ from paribus.feeding import Supply
 from paribus.judging import Judge
 from paribus.learner import Learner
 from paribus.loop import Trained
+from paribus.machine import Machine
 from paribus.native.network import NATIVE
 from paribus.plan import Integers
 from paribus.runstate.records import Identity
@@ -29,6 +30,7 @@ from paribus.stepping import AfterEpoch, Training, silent
 from paribus.steps.examples import View, step_data
 from paribus.steps.experiment import Experiment, Model
 from paribus.steps.initial import Initial, initial_weights
+from paribus.steps.judged import rows_that_fit
 from paribus.steps.reading import reading
 from paribus.steps.shards import that_fits
 
@@ -192,11 +194,23 @@ def fit_alone(experiment: Experiment, job: Job) -> Fitted:
             machine = experiment.machine
             if not machine.thrift.alone:
                 raise
+            if error.judging:
+                raise _judged(ready, machine, error) from error
             raise that_fits(
                 machine, ready.network, ready.task, ready.dataset, ready.schedule, error, job.step
             ) from error
         experiment.say_choices()
     return ready.fitted(trained)
+
+
+def _judged(ready: Prepared, machine: Machine, error: OutOfMemory) -> OutOfMemory:
+    def opened() -> Session:
+        session = machine.apart(ready.network, ready.task)
+        session.import_weights(ready.initial.tensors)
+        return session
+
+    rows = ready.job.validation_rows
+    return rows_that_fit(machine, opened, ready.dataset, ready.judge, rows, error)
 
 
 def work_of(experiment: Experiment, ready: Prepared) -> Work:

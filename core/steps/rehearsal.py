@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from paribus import registry, weights
-from paribus.adapter import Session, Task
+from paribus.adapter import Array, Session, Task
 from paribus.architectures import Network
 from paribus.architectures.cost import products
 from paribus.batches import Epoch, Schedule
@@ -32,7 +32,6 @@ from paribus.errors import BackendError, OutOfMemory, ParibusError
 from paribus.feeding import Feed
 from paribus.judging import Judge
 from paribus.machine import Machine
-from paribus.native.ported import open_session
 from paribus.optimizers import RULES
 from paribus.pace import Pace
 from paribus.runstate.room import require_room
@@ -40,6 +39,7 @@ from paribus.spec.sections import Spec
 from paribus.steps.edges import Planned, planned
 from paribus.steps.examples import Examples, step_data
 from paribus.steps.fitting import task_of
+from paribus.steps.judged import rows_that_fit
 from paribus.steps.reading import reading
 from paribus.steps.shards import that_fits
 
@@ -187,7 +187,9 @@ def _try(one: _Outline, machine: Machine) -> Tried:
             # What is open beside it is not its fault.
             machine.close()
             error, thrift = _failure(one, machine, thrift=True), True
-        if isinstance(error, OutOfMemory):
+        if isinstance(error, OutOfMemory) and error.judging:
+            error = _judged(one, machine, error)
+        elif isinstance(error, OutOfMemory):
             error = that_fits(
                 machine, one.network, one.task, one.dataset, one.schedule, error, one.planned.step
             )
@@ -200,7 +202,7 @@ def _failure(one: _Outline, machine: Machine, *, thrift: bool = False) -> Paribu
     try:
         native = one.planned.spec.native is not None
         if machine.numerics == "fast" or one.frozen or native or thrift:
-            with _apart(one, machine) as session:
+            with machine.apart(one.network, one.task) as session:
                 feed = Feed(session, Streamed.of(one.dataset.x), one.dataset.y)
                 _pass(one, session, feed, thrift)
         else:
@@ -218,24 +220,32 @@ def _failure(one: _Outline, machine: Machine, *, thrift: bool = False) -> Paribu
     return None
 
 
-def _apart(one: _Outline, machine: Machine) -> Session:
-    return open_session(
-        machine.backend,
-        one.network,
-        one.task,
-        device=machine.device,
-        precision=machine.precision,
-        numerics=machine.numerics,
-    )
+def _judged(one: _Outline, machine: Machine, error: OutOfMemory) -> OutOfMemory | None:
+    """Return what stands against judging fewer rows at a time; None where nothing does.
+
+    How many is found out when it is needed, with the weights that there are then.
+    """
+
+    def opened() -> Session:
+        session = machine.apart(one.network, one.task)
+        session.import_weights(_zeros(one))
+        return session
+
+    rows = one.planned.validation
+    found = rows_that_fit(machine, opened, one.dataset, one.judge, rows, error)
+    return found if found.rows is None else None
+
+
+def _zeros(one: _Outline) -> dict[str, Array]:
+    return {
+        name: np.broadcast_to(np.float32(0), shape)
+        for name, shape in weights.shapes(one.network).items()
+    }
 
 
 def _pass(one: _Outline, session: Session, feed: Feed, thrift: bool) -> None:
     """Do with a session what a training does; its weights are anybody's afterwards."""
-    zeros = {
-        name: np.broadcast_to(np.float32(0), shape)
-        for name, shape in weights.shapes(one.network).items()
-    }
-    session.import_weights(zeros)
+    session.import_weights(_zeros(one))
     schedule = one.schedule
     epoch = schedule.epoch(0)
     small = not thrift and products(one.network) * schedule.sizes[0] <= SMALL_STEP

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from paribus import weights
-from paribus.errors import NonFiniteLoss, RunFolderError
+from paribus.errors import NonFiniteLoss, OutOfMemory, RunFolderError
 from paribus.feeding import Feed
-from paribus.result import open_model
+from paribus.result import apart, open_model
 from paribus.runfolder import PRETRAINED, TOKENIZER, WEIGHTS, RunFolder
 from paribus.runmodel import describe_model
 from paribus.spec.sections import TRAINING_STEPS
 from paribus.steps.experiment import Experiment, Model
 from paribus.steps.finetune import finetune
+from paribus.steps.judged import rows_that_fit
 from paribus.steps.optimize import optimize
 from paribus.steps.pretrain import pretrain
 from paribus.steps.select import select
@@ -64,11 +66,18 @@ def test(experiment: Experiment, model: Model) -> dict[str, Any]:
     machine = experiment.machine
     if machine.thrift.alone:
         machine.close()
-    with open_model(machine, model) as session:
-        feed = Feed(session, machine.thrift.examples(dataset.x), dataset.y)
-        found = model.judge.evaluate(feed, rows)
-        experiment.say_choices()
-        machine.forget(session)
+    try:
+        with open_model(machine, model) as session:
+            x = machine.thrift.examples(dataset.x)
+            feed = Feed(session, x, dataset.y, machine.thrift.rows)
+            found = model.judge.evaluate(feed, rows)
+            experiment.say_choices()
+            machine.forget(session)
+    except OutOfMemory as error:
+        if not (machine.thrift.alone and error.judging):
+            raise
+        opened = partial(apart, machine, model)
+        raise rows_that_fit(machine, opened, dataset, model.judge, rows, error) from error
     if not isfinite(found.loss):
         raise NonFiniteLoss(
             f"test: the test loss is {found.loss}: the model has diverged. Lower the learning rate "

@@ -18,7 +18,6 @@ from paribus.data import Dataset, Streamed
 from paribus.errors import OutOfMemory
 from paribus.feeding import Feed
 from paribus.machine import Machine
-from paribus.native.ported import open_session
 from paribus.spec.training import GradientDescent, Recipe
 
 
@@ -74,10 +73,7 @@ def _fits(
         for name, shape in weights.shapes(network).items()
     }
     try:
-        with open_session(
-            machine.backend, network, task,
-            device=machine.device, precision=machine.precision, numerics=machine.numerics,
-        ) as session:  # fmt: skip
+        with machine.apart(network, task) as session:
             session.import_weights(zeros)
             feed = Feed(session, Streamed.of(dataset.x), dataset.y)
             with closing(feed.fed([schedule.epoch(0).plan(0, 1)])) as plans:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command import Run, Runner, refused
 from experiments import changed, small
 from resumed import APART, TWELVE, by_training, without
+
+from paribus.errors import OutOfMemory
+from paribus.plan import evaluation_plan, narrowed
+from paribus.thrift import in_fewer_rows
 
 Faulty = Callable[..., Runner]
 
@@ -97,3 +102,58 @@ def test_trainings_made_together_are_made_by_fewer(faulty: Faulty, tmp_path: Pat
     pairs = zip(by_training(alone), by_training(whole), strict=True)
     # Products of another shape round otherwise; over 15 steps that grows a little.
     assert all(one["loss"] == pytest.approx(other["loss"], rel=1e-10) for one, other in pairs)
+
+
+JUDGED = changed(SCANTY, data__limit=None, data__split={"validation": 0.4, "test": 0.3})
+
+
+def test_rows_that_are_judged_are_fewer_at_a_time(faulty: Faulty, tmp_path: Path) -> None:
+    """Of 215 validation rows 64 fit at a time; they have the same bits, and so has the run."""
+    whole = faulty(tmp_path)(JUDGED, out="whole")
+    found = faulty(tmp_path, judged=70)(JUDGED, "--verbose", out="fewer")
+    same(found, whole)
+    assert [event["then"] for event in found.result["out_of_memory"]] == [
+        "one step at a time is computed, with nothing else on the device",
+        "64 rows are judged at a time",
+    ]
+    assert "64 rows are judged at a time, to the same result" in found.done.said
+
+
+def test_fewer_rows_with_other_last_bits_are_not_judged_unasked(
+    faulty: Faulty, tmp_path: Path
+) -> None:
+    failed = faulty(tmp_path, judged=60, rounds=True).attempt(JUDGED, "--no-check", out="strict")
+    refused(failed.done, 1, "32 at a time fit", "other last bits", "numerics = 'fast'")
+    fast = changed(JUDGED, numerics="fast", precision="float32")
+    found = faulty(tmp_path, judged=60, rounds=True)(fast, out="fast")
+    assert found.result["out_of_memory"][-1]["then"] == "32 rows are judged at a time"
+    few = faulty(tmp_path, judged=0).attempt(JUDGED, out="none")
+    refused(few.done, 1, "not even one row can be judged")
+
+
+def test_predictions_take_as_many_rows_as_fit() -> None:
+    asked, closed = [], []
+
+    def predict(rows: int) -> str:
+        asked.append(rows)
+        if rows > 70:
+            raise OutOfMemory("no more memory")
+        return "found"
+
+    with pytest.warns(RuntimeWarning, match="no more memory; .* rows are predicted") as said:
+        assert in_fewer_rows(predict, 256, lambda: closed.append(True)) == "found"
+    assert len(said) == 2
+    assert asked == [256, 128, 64]
+    assert closed == [True, True]
+    with pytest.warns(RuntimeWarning), pytest.raises(OutOfMemory):
+        in_fewer_rows(lambda rows: predict(rows + 70), 8, lambda: None)
+
+
+def test_narrower_batches_have_the_same_rows() -> None:
+    wide = evaluation_plan(np.arange(23) * 3, 9)
+    for rows in (1, 2, 4, 8, 9):
+        plan = narrowed(wide, rows)
+        real = np.arange(plan.indices.shape[1]) < plan.counts[:, None]
+        assert plan.indices.shape[1] == rows
+        assert plan.counts.min() > 0
+        assert plan.indices[real].tolist() == (np.arange(23) * 3).tolist()
