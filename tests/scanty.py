@@ -9,6 +9,8 @@ session is opened:
     examples  more examples than this at once do not fit the device
     together  more replicas than this do not, from their third call on
     refuses   an architecture that fails in training with an error of the framework's own
+    joins     an architecture, replicas of which fail in training
+    cuts      whether a part of a network cannot be computed
     touches   a file, to which a byte is appended at the third call of ``train_steps``
     alters    a file and a place, whose byte becomes another then; its size and time stay
     renews    a file, which gets another time of change then, and no other byte
@@ -100,6 +102,9 @@ class Scanty(TorchBackend):
         return replace(can, rules=can.rules - lacks, precisions=can.precisions - lacks)
 
     def open(self, network, task, **options):
+        if network.part and faults().get("cuts"):
+            from paribus.errors import Unsupported
+            raise Unsupported("there is no kernel for a part")
         session = super().open(network, task, **options)
         return spoil(session, faults(), network.architecture)
 
@@ -112,6 +117,9 @@ class Scanty(TorchBackend):
         @memory
         def new_train(handle, plans):
             calls.append(plans)
+            if network.architecture == found.get("joins"):
+                from paribus.errors import Unsupported
+                raise Unsupported("there is no kernel for many")
             done = train(handle, plans)
             if count > found.get("together", count) and len(calls) > 2:
                 raise MemoryError("of replicas")

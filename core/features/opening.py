@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from paribus.adapter import Session, Task
 from paribus.architectures import LANGUAGE, Network
 from paribus.architectures.parts import Cut, cut, why_not
 from paribus.features.providing import Features, Work
 from paribus.features.store import NoRoom, Store, folder_of
 from paribus.feeding import Feed, Supply
+from paribus.inputs import Inputs
 from paribus.machine import Machine
 from paribus.replicas import Replicas
 from paribus.steps.experiment import Experiment
+
+# A row to ask whether something is drawn for it.
+FIRST = np.zeros(1, dtype=np.int64)
 
 
 def opened(experiment: Experiment, work: Work) -> tuple[Session, Feed]:
@@ -30,21 +36,27 @@ def opened(experiment: Experiment, work: Work) -> tuple[Session, Feed]:
     return found
 
 
-def tail_of(experiment: Experiment, network: Network, task: Task) -> Network | None:
+def tail_of(machine: Machine, cached: bool, network: Network, task: Task) -> Network | None:
     """Return the part that trains, if a frozen body may be computed once; else None.
 
     What is drawn anew for each example is not looked at, and neither is room for the features.
+    ``cached``: whether the spec wants features.
     """
-    capable = experiment.machine.backend.capabilities.parts
-    if (
-        experiment.machine.thrift.alone
-        or not capable
-        or not experiment.spec.cache.enabled
-        or not _frozen(network, task)
-    ):
+    capable = machine.backend.capabilities.parts
+    if machine.thrift.alone or not capable or not cached or not _frozen(network, task):
         return None
     parts = cut(network, task.trainable)
     return None if parts is None else parts.tail
+
+
+def parts_of(
+    machine: Machine, cached: bool, network: Network, task: Task, inputs: Inputs
+) -> Cut | None:
+    """Return the parts of a network whose frozen body a training computes once; else None."""
+    if not cached or not _frozen(network, task):
+        return None
+    parts = cut(network, task.trainable)
+    return None if _refusal(machine, network, task, inputs, parts) else parts
 
 
 def opened_together(
@@ -63,7 +75,8 @@ def opened_together(
         None where a body is frozen, but the features are not kept, or not the same for all.
     """
     machine, first = experiment.machine, works[0]
-    if tail_of(experiment, first.network, first.task) is None:
+    cached = experiment.spec.cache.enabled
+    if tail_of(machine, cached, first.network, first.task) is None:
         replicas = machine.replicas(first.network, first.task, count)
         return replicas, machine.supply(replicas, first.dataset)
     openings = [_opening(experiment, work) for work in works]
@@ -94,7 +107,8 @@ def _opening(experiment: Experiment, work: Work) -> Features | None:
     if not section.enabled or not _frozen(work.network, work.task):
         return None
     parts = cut(work.network, work.task.trainable)
-    why = _refusal(experiment.machine, work, parts)
+    inputs = work.schedule.inputs
+    why = _refusal(experiment.machine, work.network, work.task, inputs, parts)
     if parts is None or why:
         _say(experiment, why)
         return None
@@ -113,22 +127,23 @@ def _say(experiment: Experiment, why: str) -> None:
     experiment.say_once(f"what is frozen is computed anew in every epoch: {why}")
 
 
-def _refusal(machine: Machine, work: Work, parts: Cut | None) -> str:
+def _refusal(
+    machine: Machine, network: Network, task: Task, inputs: Inputs, parts: Cut | None
+) -> str:
     """Return why features are not kept; empty where they are."""
-    inputs = work.schedule.inputs
     if machine.thrift.alone:
         return "the memory is short"
     if inputs.objective in LANGUAGE:
         return "a language model reads other tokens, or predicts them, in every step"
     if not machine.backend.capabilities.parts:
         return f"backend {machine.backend.name!r} cannot compute a part of a network"
-    if inputs.copies is None and inputs.augment(0, work.rows[:1]) is not None:
+    if inputs.copies is None and inputs.augment(0, FIRST) is not None:
         return (
             "crops and flips are drawn anew in each; data.transform.augment_copies = n draws n for "
             "good, which are computed once"
         )
     if parts is None:
-        return why_not(work.network, work.task.trainable)
+        return why_not(network, task.trainable)
     if machine.precision == "bfloat16" and not parts.read_by_products:
         return (
             f"with precision = 'bfloat16', {parts.boundary.name!r} is read in a precision that is "
@@ -137,4 +152,4 @@ def _refusal(machine: Machine, work: Work, parts: Cut | None) -> str:
     return ""
 
 
-__all__ = ["Work", "opened", "opened_together", "tail_of"]
+__all__ = ["Work", "opened", "opened_together", "parts_of", "tail_of"]

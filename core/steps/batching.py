@@ -25,9 +25,13 @@ from paribus.batches import Shared
 from paribus.data import Dataset, Streamed
 from paribus.errors import NonFiniteLoss, OutOfMemory
 from paribus.features.opening import opened_together, tail_of
+from paribus.machine import Machine
 from paribus.optimizers import RULES
 from paribus.runstate.records import Identity
+from paribus.spec.sections import Spec
+from paribus.spec.training import Recipe
 from paribus.stepping import Training, silent
+from paribus.steps.examples import View
 from paribus.steps.experiment import Experiment
 from paribus.steps.fitting import (
     Fitted,
@@ -68,13 +72,13 @@ def fit_many(experiment: Experiment, jobs: Sequence[Job]) -> Generator[Outcome, 
     found: dict[int, Outcome] = {}
     for index, job in enumerate(jobs):
         if index in groups:
-            wave = groups[index]
+            some = groups[index]
             try:
-                found |= _together(experiment, {i: jobs[i] for i in wave})
+                found |= _together(experiment, {i: jobs[i] for i in some})
             except OutOfMemory as error:
-                error.trainings = len(wave)
+                error.trainings = len(some)
                 raise
-            for one in wave:
+            for one in some:
                 groups.pop(one, None)
         yield found.pop(index) if index in found else _alone(experiment, job)
 
@@ -161,52 +165,94 @@ def _groups(experiment: Experiment, jobs: Sequence[Job]) -> dict[int, list[int]]
     """Return, by job, the jobs that are made together with it; others are made alone."""
     alike: dict[Any, list[int]] = {}
     most: dict[Any, int] = {}
+    machine, cached = experiment.machine, experiment.spec.cache.enabled
     for index, job in enumerate(jobs):
         dataset, network, task = outline(experiment, job)
-        # Of a frozen body only what trains is there many times.
-        trains = tail_of(experiment, network, task) or network
-        if not _fits(experiment, job, dataset, trains, task):
+        kind = kind_of(machine, cached, job.spec, job.view, dataset, network, task, job.recipe)
+        if kind is None or job.lasting or job.after_epoch is not silent:
             continue
-        recipe = job.recipe
-        key = repr((
-            dataset.fingerprint, network.architecture, dict(network.parameters),
-            network.input_shape, network.classes, network.objective, task, recipe.batch_size,
-            recipe.shards,
-        ))  # fmt: skip
-        alike.setdefault(key, []).append(index)
-        copies = 4 + len(RULES[task.rule].slots)
-        fits = MEMORY // (copies * 8 * trains.parameter_count)
-        together = experiment.machine.thrift.together
-        most[key] = max(2, fits if together is None else min(fits, together))
+        alike.setdefault(kind.key, []).append(index)
+        most[kind.key] = kind.most
     found: dict[int, list[int]] = {}
     for key, members in alike.items():
-        waves = -(-len(members) // most[key])
-        size = -(-len(members) // waves)
+        size = wave(len(members), most[key])
         for start in range(0, len(members), size):
-            wave = members[start : start + size]
-            if len(wave) > 1:
-                found |= dict.fromkeys(wave, wave)
+            some = members[start : start + size]
+            if len(some) > 1:
+                found |= dict.fromkeys(some, some)
     return found
 
 
-def _fits(experiment: Experiment, job: Job, dataset: Dataset, network: Network, task: Task) -> bool:
-    """Whether a job may be made together with others like it, and gains by it.
+@dataclass(frozen=True)
+class Kind:
+    """Trainings that may be made together.
+
+    Attributes:
+        key: equal for those that may; most: so many at a time.
+    """
+
+    key: str
+    most: int
+
+
+def kind_of(
+    machine: Machine,
+    cached: bool,
+    spec: Spec,
+    view: View,
+    dataset: Dataset,
+    network: Network,
+    task: Task,
+    recipe: Recipe,
+) -> Kind | None:
+    """Return which trainings one may be made together with; None where it gains nothing by it.
+
+    Args:
+        cached: whether features of frozen bodies are wanted; the others: of the training.
+    """
+    # Of a frozen body only what trains is there many times.
+    trains = tail_of(machine, cached, network, task) or network
+    if not _fits(machine, spec, view, dataset, trains, task, recipe):
+        return None
+    key = repr((
+        dataset.fingerprint, network.architecture, dict(network.parameters),
+        network.input_shape, network.classes, network.objective, task, recipe.batch_size,
+        recipe.shards,
+    ))  # fmt: skip
+    copies = 4 + len(RULES[task.rule].slots)
+    fits = MEMORY // (copies * 8 * trains.parameter_count)
+    together = machine.thrift.together
+    return Kind(key, max(2, fits if together is None else min(fits, together)))
+
+
+def wave(count: int, most: int) -> int:
+    """Return how many of ``count`` trainings are made together, at most ``most``."""
+    return -(-count // -(-count // most))
+
+
+def _fits(
+    machine: Machine,
+    spec: Spec,
+    view: View,
+    dataset: Dataset,
+    network: Network,
+    task: Task,
+    recipe: Recipe,
+) -> bool:
+    """Whether a training may be made together with others like it, and gains by it.
 
     ``network`` is what there would be many of.
     """
-    machine, spec = experiment.machine, job.spec
     names = (INPUT, *(node.name for node in network.nodes))
     chain = all(
         node.inputs == (before,) for before, node in zip(names, network.nodes, strict=False)
     )
-    transform = job.view.section.transform
-    drawn = data.augmentation(transform, dataset.stored_size, spec.seed, 0, 1, job.stream)
+    transform = view.section.transform
+    drawn = data.augmentation(transform, dataset.stored_size, spec.seed, 0, 1, "")
     products = sum(prod(t.shape) for t in network.tensors.values() if t.role == "weight")
     return (
         spec.batched_trainings
         and machine.thrift.together != 1
-        and not job.lasting
-        and job.after_epoch is silent
         and chain
         and network.operations <= machine.backend.capabilities.replicated
         and machine.device == "cpu"
@@ -215,5 +261,5 @@ def _fits(experiment: Experiment, job: Job, dataset: Dataset, network: Network, 
         and not isinstance(dataset.x, Streamed)
         and drawn is None
         and not task.native_noise
-        and products * job.recipe.batch_size <= machine.backend.capabilities.replicated_work
+        and products * recipe.batch_size <= machine.backend.capabilities.replicated_work
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from paribus.plan import Integers
@@ -27,6 +28,7 @@ class Planned:
         spec: the experiment's, a candidate's or a trial's; step: whose recipe trains.
         rows, validation: int64, of the step's dataset.
         metrics: to judge by, besides the recipe's.
+        alike: how many trainings of the same kind are asked for at once; 1 where one is.
     """
 
     where: str
@@ -35,6 +37,7 @@ class Planned:
     rows: Integers
     validation: Integers
     metrics: tuple[str, ...] = ()
+    alike: int = 1
 
 
 def planned(spec: Spec, examples: Examples) -> Iterator[Planned]:
@@ -54,13 +57,16 @@ def planned(spec: Spec, examples: Examples) -> Iterator[Planned]:
                 for one in section.candidates
             }
             view = step_data(spec, section.step)
-            fold = min(examples.selection_folds(view, section), key=lambda one: len(one.train))
+            folds = examples.selection_folds(view, section)
+            fold = min(folds, key=lambda one: len(one.train))
             for name, other in specs.items():
                 if pretrains and section.step == "finetune" and other.finetune.weights == "auto":
                     yield _whole(f"pretrain{name}", other, "pretrain", examples)
                 where = f"select{name.replace(' for', '')}"
                 metrics = (section.metric,)
-                yield Planned(where, other, section.step, fold.train, fold.validation, metrics)
+                yield Planned(
+                    where, other, section.step, fold.train, fold.validation, metrics, len(folds)
+                )
         elif step == "optimize" and spec.optimize is not None:
             for name, base in specs.items():
                 yield from _trials(name, base, spec.optimize, examples)
@@ -83,11 +89,23 @@ def _trials(name: str, base: Spec, section: Optimize, examples: Examples) -> Ite
     if folds:
         fold = min(folds, key=lambda one: len(one.train))
         rows, validation = fold.train, fold.validation
+    at_once = _proposed(section) * max(1, len(folds))
     for values in corners(section.search):
         said = ", ".join(f"{key} = {json.dumps(value)}" for key, value in values.items())
         where = f"optimize{name}, a trial with {said}"
         trial = assign(base, values, f"trial with {said}")
-        yield Planned(where, trial, section.step, rows, validation, (section.metric,))
+        metrics = (section.metric,)
+        yield Planned(where, trial, section.step, rows, validation, metrics, at_once)
+
+
+def _proposed(section: Optimize) -> int:
+    """Return how many trials are proposed without a look at results of others."""
+    if section.pruner != "none":
+        return 0  # one training after another
+    if section.sampler == "grid":
+        spaces = section.search.values()
+        return prod(len(s.points() if isinstance(s, Range) else s) for s in spaces)
+    return 1 if section.sampler == "tpe" else section.trials
 
 
 def corners(search: Mapping[str, Range | list[Any]]) -> list[dict[str, Any]]:

@@ -3,6 +3,9 @@
 What is made of the first batch is everything that a training does: forward, backward, an update,
 an evaluation, and weights and slots on their way out. What fails there would have failed later.
 
+What trainings do besides is ``paribus.steps.besides``: features of frozen bodies, and many
+trainings as one computation.
+
 Nothing of it reaches the run. Weights are zeros, which no training starts from: a session takes
 other weights before it trains, which sets its slots to zero. What is drawn is a function of seed,
 stream and step, and nothing is kept but open sessions with what they have compiled, of which the
@@ -17,34 +20,26 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 
-import numpy as np
-
-from paribus import registry, weights
-from paribus.adapter import Array, Session, Task
-from paribus.architectures import Network
+from paribus import registry
+from paribus.adapter import Session
 from paribus.architectures.cost import products
-from paribus.batches import Epoch, Schedule
-from paribus.data import Dataset, Streamed
+from paribus.batches import Epoch
+from paribus.data import Streamed
 from paribus.errors import BackendError, OutOfMemory, ParibusError
 from paribus.feeding import Feed
-from paribus.judging import Judge
 from paribus.machine import Machine
-from paribus.optimizers import RULES
 from paribus.pace import Pace
 from paribus.runstate.room import require_room
 from paribus.spec.sections import Spec
-from paribus.steps.edges import Planned, planned
-from paribus.steps.examples import Examples, step_data
-from paribus.steps.fitting import task_of
+from paribus.steps.besides import Besides
+from paribus.steps.edges import planned
+from paribus.steps.examples import Examples
 from paribus.steps.judged import rows_that_fit
-from paribus.steps.reading import reading
+from paribus.steps.outlined import Outline, outlined, zeros
 from paribus.steps.shards import that_fits
 
-# Rows that preprocessing is fitted on: what comes out is not looked at.
-FITTED = 64
 # Steps of an epoch among which the one with the longest texts is looked for.
 LOOKED_AT = 256
 # Multiply-adds of a step up to which as many are made as a run sends first, so that what is
@@ -76,47 +71,6 @@ class Tried:
     thrift: bool = False
 
 
-@dataclass(frozen=True)
-class _Outline:
-    """A planned training with what it computes."""
-
-    planned: Planned
-    dataset: Dataset
-    network: Network
-    task: Task
-    schedule: Schedule
-    judge: Judge
-
-    @property
-    def rows(self) -> int:
-        """Rows that are computed at once."""
-        return int(self.schedule.shard_counts(self.schedule.sizes[0])[0])
-
-    @property
-    def frozen(self) -> bool:
-        """Whether a parameter is."""
-        kinds = [tensor.kind for tensor in self.network.tensors.values()]
-        return len(self.task.trainable) < kinds.count("parameter")
-
-    def covers(self, other: _Outline) -> bool:
-        """Whether another training computes no more than this one, of the same network."""
-        ours, theirs = (
-            (n.architecture, n.parameters, n.input_shape, n.classes, n.objective)
-            for n in (self.network, other.network)
-        )
-        free = set(other.task.trainable) <= set(self.task.trainable)
-        return ours == theirs and free and other.rows <= self.rows
-
-    @property
-    def state(self) -> int:
-        """Bytes of a checkpoint: weights, slots, and the best weights where they are kept."""
-        network, recipe = self.network, self.schedule.recipe
-        every = sum(prod(tensor.shape) for tensor in network.tensors.values())
-        free = sum(prod(network.tensors[name].shape) for name in self.task.trainable)
-        copies = 2 if recipe.keep == "best" else 1
-        return 8 * (every * copies + free * len(RULES[self.task.rule].slots))
-
-
 def rehearse(spec: Spec, examples: Examples, machine: Machine) -> Iterator[Tried]:
     """Try what a run may train, and yield what became of each, in the order of the run.
 
@@ -132,44 +86,33 @@ def rehearse(spec: Spec, examples: Examples, machine: Machine) -> Iterator[Tried
     Raises:
         SpecError, DataError: what stands in the way of trying.
     """
-    found = [_outline(spec, one, examples) for one in planned(spec, examples)]
+    found = [outlined(spec, one, examples) for one in planned(spec, examples)]
     like: list[int] = []
     for place, one in enumerate(found):
         covering = (i for i in dict.fromkeys(like) if found[i].covers(one))
         like.append(next(covering, place))
+    besides = Besides(machine, spec.cache.enabled)
+    failed = {place: besides.features(one) for place, one in enumerate(found)}
+    for place in reversed(range(len(found))):
+        failed[place] = failed[place] or besides.together(found[place])
     tried = {place: _try(found[place], machine) for place in sorted(set(like), reverse=True)}
     for place, one in enumerate(found):
         result = tried[like[place]]
+        result = replace(result, error=result.error or failed[like[place]])
         if like[place] != place:
             result = replace(
                 result,
                 where=one.planned.where,
                 rows=one.schedule.sizes[0],
                 like=result.where,
-                error=result.error or _refused(one, machine),
+                error=result.error or failed[place] or _refused(one, machine),
                 seconds=0.0,
                 state=one.state,
             )
         yield result
 
 
-def _outline(spec: Spec, one: Planned, examples: Examples) -> _Outline:
-    recipe, view = one.spec.recipe(one.step), step_data(one.spec, one.step)
-    network, dataset = examples.network(one.spec, one.step), examples.dataset(view)
-    freeze = one.spec.finetune.freeze if one.step == "finetune" else "none"
-    task = task_of(network, recipe, freeze, one.spec.dropout_masks == "native")
-    # Classes are counted in all training rows; what they weigh changes no shape.
-    stated = recipe.model_copy(update={"class_weights": None})
-    inputs = reading(dataset, one.rows[:FITTED], view, stated, spec.seed, one.step)
-    schedule = Schedule(
-        recipe, recipe.epochs, one.rows, spec.seed, one.step, inputs, len(network.noisy)
-    )
-    metrics = tuple(dict.fromkeys((recipe.monitor, *recipe.metrics, *one.metrics)))
-    judge = Judge(inputs, dataset.y, network.classes, metrics, recipe.label_smoothing)
-    return _Outline(one, dataset, network, task, schedule, judge)
-
-
-def _refused(one: _Outline, machine: Machine) -> ParibusError | None:
+def _refused(one: Outline, machine: Machine) -> ParibusError | None:
     """Return what the backend says of a training without computing any of it."""
     try:
         registry.check(machine.backend, one.network, one.task, machine.precision, machine.device)
@@ -178,7 +121,7 @@ def _refused(one: _Outline, machine: Machine) -> ParibusError | None:
     return None
 
 
-def _try(one: _Outline, machine: Machine) -> Tried:
+def _try(one: Outline, machine: Machine) -> Tried:
     began, thrift = time.perf_counter(), False
     error = _refused(one, machine)
     if error is None:
@@ -198,7 +141,7 @@ def _try(one: _Outline, machine: Machine) -> Tried:
     return Tried(one.planned.where, model, rows, "", error, seconds, one.state, thrift)
 
 
-def _failure(one: _Outline, machine: Machine, *, thrift: bool = False) -> ParibusError | None:
+def _failure(one: Outline, machine: Machine, *, thrift: bool = False) -> ParibusError | None:
     try:
         native = one.planned.spec.native is not None
         if machine.numerics == "fast" or one.frozen or native or thrift:
@@ -220,7 +163,7 @@ def _failure(one: _Outline, machine: Machine, *, thrift: bool = False) -> Paribu
     return None
 
 
-def _judged(one: _Outline, machine: Machine, error: OutOfMemory) -> OutOfMemory | None:
+def _judged(one: Outline, machine: Machine, error: OutOfMemory) -> OutOfMemory | None:
     """Return what stands against judging fewer rows at a time; None where nothing does.
 
     How many is found out when it is needed, with the weights that there are then.
@@ -228,7 +171,7 @@ def _judged(one: _Outline, machine: Machine, error: OutOfMemory) -> OutOfMemory 
 
     def opened() -> Session:
         session = machine.apart(one.network, one.task)
-        session.import_weights(_zeros(one))
+        session.import_weights(zeros(one.network))
         return session
 
     rows = one.planned.validation
@@ -236,16 +179,9 @@ def _judged(one: _Outline, machine: Machine, error: OutOfMemory) -> OutOfMemory 
     return found if found.rows is None else None
 
 
-def _zeros(one: _Outline) -> dict[str, Array]:
-    return {
-        name: np.broadcast_to(np.float32(0), shape)
-        for name, shape in weights.shapes(one.network).items()
-    }
-
-
-def _pass(one: _Outline, session: Session, feed: Feed, thrift: bool) -> None:
+def _pass(one: Outline, session: Session, feed: Feed, thrift: bool) -> None:
     """Do with a session what a training does; its weights are anybody's afterwards."""
-    session.import_weights(_zeros(one))
+    session.import_weights(zeros(one.network))
     schedule = one.schedule
     epoch = schedule.epoch(0)
     small = not thrift and products(one.network) * schedule.sizes[0] <= SMALL_STEP

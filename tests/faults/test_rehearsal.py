@@ -52,6 +52,16 @@ PLANTED: dict[str, tuple[Tree, Tree, tuple[str, ...]]] = {
         ]},
         ("select candidate 'large'", "A batch of", "finetune.shards = 2"),
     ),
+    "select, folds that are made together": (
+        {"joins": "mlp"},
+        {},
+        ("select candidate 'mlp'", "no kernel for many"),
+    ),
+    "select, the features of a frozen body": (
+        {"cuts": True},
+        {},
+        ("select candidate 'frozen'", "no kernel for a part"),
+    ),
     "optimize, an edge": (
         {"rows": 32},
         {"optimize__search": {"finetune.batch_size": {"low": 16, "high": 40}}},
