@@ -36,6 +36,8 @@ PROGRAMS = {
     ".tar": "an archive of other files",
     ".zip": "an archive of other files",
 }
+# How its tensors are had by whoever trusts it.
+SAVED = {".keras": "model.save_weights('NAME.weights.h5')"}
 # Counters of published state dicts that no arithmetic reads.
 COUNTER = ".num_batches_tracked"
 
@@ -106,9 +108,11 @@ def _plain(file: Path) -> dict[str, Array]:
 def _opened(file: Path) -> Source:
     suffix = file.suffix.lower()
     if suffix in PROGRAMS:
+        saved = SAVED.get(suffix, "safetensors.numpy.save_file(…)")
         raise WeightsError(
             f"{file}: a {suffix} file holds {PROGRAMS[suffix]}, and is not opened; allowed: "
-            f"{formats()}"
+            f"{formats()}. If you trust it, open it with what wrote it, and save its tensors "
+            f"alone: {saved}"
         )
     name = foreign.reader(suffix)
     return TensorFile(file) if name is None else foreign.ForeignFile(file, name)
