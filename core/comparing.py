@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from paribus import registry, runfolder
+from paribus import registry, runfiles
 from paribus.errors import BackendError, ParibusError, RunError, RunFolderError
 from paribus.native.agreeing import agreed
 from paribus.result import Result
-from paribus.runfolder import SPEC
+from paribus.runfiles import SPEC
 from paribus.spec import dumps
 from paribus.spec.sections import Spec
 
@@ -178,7 +178,7 @@ def _run(
 
 def _told(folder: Path) -> str:
     try:
-        return str(runfolder.read_result(folder).get("error", {}).get("message", "see above"))
+        return str(runfiles.read_result(folder).get("error", {}).get("message", "see above"))
     except ParibusError:
         return "see above"
 

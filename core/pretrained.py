@@ -24,7 +24,7 @@ from paribus.checkpoints.sentences import pooling
 from paribus.data.resize import Fit
 from paribus.errors import SpecError, WeightsError, nearest
 from paribus.filenames import is_file, is_folder
-from paribus.runfolder import RESULT
+from paribus.runfiles import RESULT
 
 TOKENIZER = "tokenizer.json"
 KERAS_SUFFIX = ".h5"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paribus import architectures, registry, runfolder, runrecord, status, weights
+from paribus import architectures, registry, runfiles, runrecord, status, weights
 from paribus.adapter import Session, Task
 from paribus.belongings import Belongings, write
 from paribus.closing import Closing
@@ -48,8 +48,8 @@ class Result(Closing):
             RunFolderError: it is not a run folder, or its ``result.json`` is damaged.
         """
         self.folder = Path(folder)
-        self.metrics: dict[str, Any] = runfolder.read_result(self.folder)
-        told = runrecord.header(self.metrics, self.folder / runfolder.RESULT)
+        self.metrics: dict[str, Any] = runfiles.read_result(self.folder)
+        told = runrecord.header(self.metrics, self.folder / runfiles.RESULT)
         self._backend = backend or told.backend
         self._device = device or ("auto" if backend else told.device)
         self._session: Session | None = None
@@ -66,7 +66,7 @@ class Result(Closing):
     @cached_property
     def history(self) -> list[dict[str, Any]]:
         """The rows of ``metrics.jsonl``."""
-        return runfolder.read_metrics(self.folder)
+        return runfiles.read_metrics(self.folder)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ class Result(Closing):
                     f"{self.folder} has no model (status {self.metrics.get('status')!r}); add a "
                     "pretrain or finetune step to the spec"
                 )
-            file = self.folder / runfolder.RESULT
+            file = self.folder / runfiles.RESULT
             self._stored = StoredModel(self.folder, runrecord.model(model, file))
         return self._stored
 

@@ -24,7 +24,7 @@ from paribus.data.tokenizer_files import text
 from paribus.errors import DataError, RunError, RunFolderError, WeightsError
 from paribus.plan import Preprocess
 from paribus.readers import Pictures, Reader, Rows, Texts
-from paribus.runfolder import RESULT, TOKENIZER
+from paribus.runfiles import RESULT, TOKENIZER
 from paribus.steps.experiment import Model
 
 

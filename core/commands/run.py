@@ -74,7 +74,7 @@ def run(
     from paribus.errors import RunFolderError
     from paribus.native.consent import require_consent
     from paribus.report.plain import plain
-    from paribus.runfolder import RESULT
+    from paribus.runfiles import RESULT
     from paribus.running import run as run_spec
     from paribus.runstate.opening import command, is_complete
     from paribus.spec import load

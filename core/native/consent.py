@@ -12,7 +12,7 @@ from pathlib import Path
 
 from paribus.errors import SpecError
 from paribus.filenames import is_file
-from paribus.runfolder import RESULT, SPEC
+from paribus.runfiles import RESULT, SPEC
 from paribus.spec.sections import Spec
 
 OPTION = "--trust-native"

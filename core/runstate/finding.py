@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from paribus.errors import ParibusError, RunFolderError
-from paribus.runfolder import RESULT, SPEC, read_result
+from paribus.runfiles import RESULT, SPEC, read_result
 from paribus.runstate.lock import require_free
 from paribus.runstate.opening import difference
 from paribus.spec.load import load

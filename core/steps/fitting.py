@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 from paribus import weights
@@ -14,14 +12,12 @@ from paribus.architectures import Network
 from paribus.batches import Schedule
 from paribus.data import Dataset
 from paribus.errors import OutOfMemory
-from paribus.features.keys import content
 from paribus.features.opening import Work, opened
 from paribus.feeding import Supply
 from paribus.judging import Judge
 from paribus.learner import Learner
 from paribus.loop import Trained
 from paribus.machine import Machine
-from paribus.native.network import NATIVE
 from paribus.plan import Integers
 from paribus.runstate.records import Identity
 from paribus.spec.sections import Spec
@@ -29,6 +25,7 @@ from paribus.spec.training import Recipe
 from paribus.stepping import AfterEpoch, Training, silent
 from paribus.steps.examples import View, step_data
 from paribus.steps.experiment import Experiment, Model
+from paribus.steps.identity import identity_of
 from paribus.steps.initial import Initial, initial_weights
 from paribus.steps.judged import rows_that_fit
 from paribus.steps.reading import reading
@@ -160,7 +157,7 @@ def prepare(experiment: Experiment, job: Job) -> Prepared:
         inputs,
         len(network.noisy),
     )
-    identity = _identity(
+    identity = identity_of(
         job.labels, dataset, job.validation_rows, schedule, judge, network, task, initial
     )
     return Prepared(job, dataset, network, task, schedule, judge, initial, identity)
@@ -241,44 +238,6 @@ def training_of(
         job.after_epoch,
         pace=experiment.machine.thrift.pace(),
     )
-
-
-def _identity(
-    labels: Mapping[str, Any],
-    dataset: Dataset,
-    validation_rows: Integers,
-    schedule: Schedule,
-    judge: Judge,
-    network: Network,
-    task: Task,
-    initial: Initial,
-) -> Identity:
-    """Return which training this is, whatever file its data and initial weights came from."""
-    preprocess = schedule.inputs.preprocess
-    numbers = [list(map(float, values)) for values in (preprocess.scale, preprocess.shift)]
-    # What a builder of the user's own draws is not a function of the seed alone.
-    drawn = initial.origin == "drawn" and network.architecture != NATIVE
-    depends = {
-        "examples": dataset.fingerprint,
-        "rows": weights.fingerprint({"train": schedule.rows, "validation": validation_rows}),
-        "preprocessing": _digest(numbers, preprocess.crop, preprocess.length),
-        "recipe": _digest(
-            schedule.recipe.model_dump(mode="json", exclude={"data", "weights"}),
-            schedule.epochs, schedule.seed, schedule.stream, judge.metrics,
-        ),
-        "network": _digest(
-            network.architecture, dict(network.parameters), network.input_shape, network.classes,
-            network.objective, vars(task),
-        ),
-        "initial weights": "drawn" if drawn else _digest(
-            {name: content(array) for name, array in initial.tensors.items()}
-        ),
-    }  # fmt: skip
-    return Identity(labels=dict(labels), depends=depends)
-
-
-def _digest(*values: Any) -> str:
-    return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def summary(fitted: Fitted) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from paribus.feeding import require_rows
 from paribus.filenames import is_file
 from paribus.measures import validate
 from paribus.plan import Integers
-from paribus.runfolder import TOKENIZER
+from paribus.runfiles import TOKENIZER
 from paribus.spec import variant
 from paribus.spec.data import TEXTS
 from paribus.spec.sections import Spec
