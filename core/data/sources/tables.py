@@ -20,7 +20,7 @@ from paribus.data.dataset import Array, Integers
 from paribus.data.documents import Columns
 from paribus.data.encoded import Encoded
 from paribus.data.source import Source, require_objective
-from paribus.data.sources.image_folder import decoded
+from paribus.data.sources.image_files import decoded
 from paribus.data.tables import labels, parts
 from paribus.data.tables.columns import GROUPS, LABEL, TEXT, column_of_texts, is_image
 from paribus.data.tables.table import Reader, Table, read
