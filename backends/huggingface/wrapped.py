@@ -22,7 +22,7 @@ from transformers.modeling_outputs import ImageClassifierOutput, SequenceClassif
 
 from paribus import architectures
 from paribus.architectures import Network, Objective
-from paribus.backends.torch.models import GraphModule, graph_names
+from paribus.backends.torch.graph import GraphModule, graph_names
 
 
 class ParibusConfig(PretrainedConfig):  # type: ignore[misc]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from paribus.adapter import Array
 from paribus.architectures import Network, Node
-from paribus.backends.torch.models import GraphModule
+from paribus.backends.torch.graph import GraphModule
 from paribus.native.network import GIVEN
 
 # Operations whose weights belong to the module that computes the whole node.

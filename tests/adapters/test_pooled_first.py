@@ -12,7 +12,7 @@ PROGRAM = """
 import json
 import torch
 from paribus import architectures
-from paribus.backends.torch.models import GraphModule
+from paribus.backends.torch.graph import GraphModule
 
 SETTINGS = {
     "plain": {"channels": [5, 7], "batch_norm": False},
