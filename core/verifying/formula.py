@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,10 +55,19 @@ def global_norm(gradients: Mapping[str, Array]) -> float:
     return float(np.sqrt(sum(float((g**2).sum()) for g in gradients.values())))
 
 
-def step(before: Before) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Return the trainable weights and the slots (``slot/name``) that the definition leaves."""
+def step(
+    before: Before, names: Collection[str] | None = None
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return the trainable weights and the slots (``slot/name``) that the definition leaves.
+
+    Args:
+        before: the step.
+        names: of the weights that are asked for; None for all.
+    """
     rule, weights, slots = RULES[before.task.rule], {}, {}
     for name, gradient in before.clipped().items():
+        if names is not None and name not in names:
+            continue
         old = tuple(np.asarray(before.slots[s][name], dtype=np.float64) for s in rule.slots)
         weight = np.asarray(before.weights[name], dtype=np.float64)
         decays = name in before.task.decayed

@@ -97,12 +97,13 @@ def _step(
     ours, theirs = State.of(reference), State.of(other)
     moves = _Moves.of(subject, before, ours, theirs)
     weights = moves.differences()
-    if any(value > STEP["weights"] for value in weights.values()):
+    doubted = [name for name, value in weights.items() if value > STEP["weights"]]
+    if doubted:
         before.into(reference)
         gradients = reference.gradients(handles[0], plan)[1]
         ours.into(reference)
         moment = Before(subject.task, before.weights, before.slots, gradients, plan)
-        weights = moves.beyond(moment).differences()
+        weights = moves.beyond(moment, doubted).differences()
     differences = {
         "loss": {"": distances.array(np.array(losses[0]), np.array(losses[1]))},
         "weights": weights,
@@ -138,9 +139,9 @@ class _Moves:
     def differences(self) -> dict[str, float]:
         return distances.by_tensor(self.ours, self.theirs, self.least)
 
-    def beyond(self, before: Before) -> _Moves:
-        """Return them without what rounding in the gradients may make of the step."""
-        return replace(self, theirs=beyond_rounding(before, self.ours, self.theirs))
+    def beyond(self, before: Before, names: list[str]) -> _Moves:
+        """Return them without what rounding in the gradients may make of the step of ``names``."""
+        return replace(self, theirs=beyond_rounding(before, self.ours, self.theirs, names))
 
 
 def _kind(subject: Subject, tensors: Tensors, kind: str) -> dict[str, Array]:

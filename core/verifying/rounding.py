@@ -8,7 +8,7 @@ agree may therefore move such a weight differently, and both are right.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +20,10 @@ from paribus.verifying.tolerances import GRADIENT
 
 
 def beyond_rounding(
-    before: Before, ours: Mapping[str, Array], theirs: Mapping[str, Array]
+    before: Before,
+    ours: Mapping[str, Array],
+    theirs: Mapping[str, Array],
+    names: Collection[str],
 ) -> dict[str, Array]:
     """Return the others' changes of the weights, moved towards ours by what rounding may make.
 
@@ -30,15 +33,19 @@ def beyond_rounding(
     Args:
         before: the step, with one backend's gradients.
         ours, theirs: float64, how far each weight moved, by canonical name.
+        names: of the weights that are in doubt; the others' changes are returned as they are.
     """
     top = max((float(np.abs(g).max()) for g in before.gradients.values() if g.size), default=0.0)
+    doubted = [name for name in before.gradients if name in names]
+    # Where gradients are clipped, each has its part in the others' steps.
+    moved = before.gradients if before.task.clips else doubted
     room = {
-        name: GRADIENT * max(float(np.abs(g).max(initial=0.0)), SHARE * top)
-        for name, g in before.gradients.items()
+        name: GRADIENT * max(float(np.abs(before.gradients[name]).max(initial=0.0)), SHARE * top)
+        for name in moved
     }
     found = dict(theirs)
-    reached = [_step(before, room, sign) for sign in (-1.0, 0.0, 1.0)]
-    for name in room:
+    reached = [_step(before, room, sign, doubted) for sign in (-1.0, 0.0, 1.0)]
+    for name in doubted:
         among = np.stack([weights[name] for weights in reached])
         allowed = among.max(axis=0) - among.min(axis=0)
         apart = theirs[name] - ours[name]
@@ -47,6 +54,11 @@ def beyond_rounding(
     return found
 
 
-def _step(before: Before, room: Mapping[str, float], sign: float) -> dict[str, Array]:
-    moved = {name: np.asarray(g) + sign * room[name] for name, g in before.gradients.items()}
-    return step(replace(before, gradients=moved))[0]
+def _step(
+    before: Before, room: Mapping[str, float], sign: float, names: Collection[str]
+) -> dict[str, Array]:
+    gradients = before.gradients
+    if not before.task.clips:
+        gradients = {name: gradients[name] for name in names}
+    moved = {name: np.asarray(g) + sign * room[name] for name, g in gradients.items()}
+    return step(replace(before, gradients=moved), names)[0]
