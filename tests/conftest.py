@@ -15,6 +15,7 @@ import pytest
 from command import THREADS, Run, Runner, Worker, process
 from experiments import FOUR
 from labs import PROMISED, Lab, Pool
+from sharing import COMPILED, common, once
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,6 +23,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing that is kept or remembered comes from the user's own runs, or goes there."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PARIBUS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(common(tmp_path_factory) / "compiled"))
+        for name, value in COMPILED.items():
+            patch.setenv(name, value)
         yield
 
 
@@ -45,14 +49,17 @@ def labs(pool: Pool) -> dict[str, Lab]:
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small checkpoints as transformers publishes them; ``published.py`` says which."""
-    folder = tmp_path_factory.mktemp("published")
-    program = Path(__file__).with_name("published.py")
-    done = subprocess.run(
-        [sys.executable, program, folder], env={**os.environ, **THREADS}, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return folder
+
+    def write(folder: Path) -> Path:
+        program = Path(__file__).with_name("published.py")
+        done = subprocess.run(
+            [sys.executable, program, folder], env={**os.environ, **THREADS}, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return folder
+
+    return once(tmp_path_factory, "published", write)
 
 
 @pytest.fixture(scope="session")
@@ -70,34 +77,40 @@ def run(tmp_path: Path, worker: Worker) -> Runner:
 @pytest.fixture(scope="session")
 def four(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """The four-step experiment on each promised backend, each in a process of its own."""
-    folder = tmp_path_factory.mktemp("four")
-    spec = folder / "four.json"
-    spec.write_text(json.dumps(FOUR))
-    options = ("--device", "cpu", "--out")
 
-    def command(name: str) -> Run:
-        done = process("run", spec, "--backend", name, *options, folder / name, cwd=folder)
-        return Run(folder / name, done)
+    def runs(folder: Path) -> dict[str, Run]:
+        spec = folder / "four.json"
+        spec.write_text(json.dumps(FOUR))
+        options = ("--device", "cpu", "--out")
 
-    # Most of it is importing frameworks, which two processes may do side by side.
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        return dict(zip(PROMISED, pool.map(command, PROMISED), strict=True))
+        def command(name: str) -> Run:
+            done = process("run", spec, "--backend", name, *options, folder / name, cwd=folder)
+            return Run(folder / name, done)
+
+        # Most of it is importing frameworks, which two processes may do side by side.
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            return dict(zip(PROMISED, pool.map(command, PROMISED), strict=True))
+
+    return once(tmp_path_factory, "four", runs)
 
 
 @pytest.fixture(scope="session")
 def languages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Run]]:
     """Every experiment on every backend."""
-    folder = tmp_path_factory.mktemp("texts")
-    languages_of_tests.write(folder)
-    found: dict[str, dict[str, Run]] = {}
-    for backend in PROMISED:
-        worker = Worker()
-        try:
-            runner = Runner(folder, worker)
-            found[backend] = {
-                name: runner(tree, "--backend", backend, out=f"{backend}-{name}")
-                for name, tree in languages_of_tests.EXPERIMENTS.items()
-            }
-        finally:
-            worker.close()
-    return found
+
+    def runs(folder: Path) -> dict[str, dict[str, Run]]:
+        languages_of_tests.write(folder)
+        found: dict[str, dict[str, Run]] = {}
+        for backend in PROMISED:
+            worker = Worker()
+            try:
+                runner = Runner(folder, worker)
+                found[backend] = {
+                    name: runner(tree, "--backend", backend, out=f"{backend}-{name}")
+                    for name, tree in languages_of_tests.EXPERIMENTS.items()
+                }
+            finally:
+                worker.close()
+        return found
+
+    return once(tmp_path_factory, "texts", runs)
