@@ -3,5 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash scripts/setup.sh all,test
-# Two at a time, a file's tests in one process: they share sessions, which are dear to open.
-exec .venv/bin/python -m pytest -m "not full" -n 2 --dist loadfile "$@"
+# Two at a time, a file's tests in one process: they share sessions, which are dear to open. The
+# files come in the order of tests/conftest.py, the longest first.
+exec .venv/bin/python -m pytest -m "not full" -n 2 --dist loadfile --no-loadscope-reorder "$@"

@@ -17,6 +17,27 @@ from experiments import FOUR
 from labs import PROMISED, Lab, Pool
 from sharing import COMPILED, common, once
 
+# The files that take longest, so that no process of several is left alone with one at the end.
+# Between two that use the same runs stand others: who comes second does not wait for them.
+LONGEST = (
+    "adapters/test_conformance_jax.py", "adapters/test_conformance_tensorflow.py",
+    "steps/test_texts.py", "adapters/test_noise.py", "verifying/test_agreement.py",
+    "native/test_verify_ports.py", "cli/test_text_export.py", "features/test_frozen.py",
+    "cli/test_backends.py", "runstate/test_elsewhere.py", "verifying/test_planted.py",
+    "cli/test_export.py", "native/test_runs.py",
+    "steps/test_streaming.py", "cli/test_python.py", "cli/test_new_adapter.py",
+    "hostile/test_fuzzing.py", "runstate/test_every_write.py", "adapters/test_fast.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; others, and the tests of each, stay in their order."""
+    here = Path(__file__).parent
+    places = {here / name: place for place, name in enumerate(LONGEST)}
+    if gone := [str(path) for path in places if not path.exists()]:
+        raise pytest.UsageError(f"LONGEST in {__file__} names no files: {', '.join(gone)}")
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
