@@ -12,7 +12,6 @@ from paribus.plan import TrainPlan
 
 RESNET = build("resnet18", {}, (3, 64, 64), 10)
 CNN = build("cnn", {"channels": [8, 16], "hidden": 16}, (1, 28, 28), 10)
-NETWORKS = {"cnn": CNN, "resnet18": RESNET}
 FIRST, *OTHERS = PROMISED
 EXAMPLES, BATCH = 64, 32
 
@@ -46,22 +45,20 @@ def _logits(lab: Lab, network: Network, batch: int, training: bool) -> cases.Arr
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("architecture", NETWORKS)
-def test_forward_agrees(labs: dict[str, Lab], architecture: str, training: bool) -> None:
-    network = NETWORKS[architecture]
-    first = _logits(labs[FIRST], network, 16, training)
+def test_forward_agrees(labs: dict[str, Lab], training: bool) -> None:
+    """Of ResNet-18 the conformance suite says it on smaller images; of all five, in full."""
+    first = _logits(labs[FIRST], CNN, 16, training)
     for other in OTHERS:
-        assert cases.distance(_logits(labs[other], network, 16, training), first) <= 1e-10, other
+        assert cases.distance(_logits(labs[other], CNN, 16, training), first) <= 1e-10, other
 
 
-@pytest.mark.parametrize("architecture", NETWORKS)
-def test_ten_steps_agree(labs: dict[str, Lab], architecture: str) -> None:
-    network = NETWORKS[architecture]
-    plan = _plan(network, 10)
-    first = _losses(labs[FIRST], network, plan)
+def test_ten_steps_agree(labs: dict[str, Lab]) -> None:
+    """Of ResNet-18 two steps are a golden scene, and a gradient is compared in test_noise.py."""
+    plan = _plan(CNN, 10)
+    first = _losses(labs[FIRST], CNN, plan)
     assert len(set(first)) == 10
     for other in OTHERS:
-        assert _losses(labs[other], network, plan) == pytest.approx(first, rel=1e-9), other
+        assert _losses(labs[other], CNN, plan) == pytest.approx(first, rel=1e-9), other
 
 
 @pytest.mark.full

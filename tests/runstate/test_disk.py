@@ -70,8 +70,14 @@ def readonly(folder):
     failing["errno"] = errno.EROFS
 
 def a_file(folder):
-    gone(folder / "checkpoints")
-    (folder / "checkpoints").write_text("a file")
+    kept = folder / "checkpoints"
+    while not kept.is_file():  # the thread that writes states may make the folder again
+        if kept.is_dir():
+            gone(kept)
+        try:
+            kept.write_text("a file")
+        except IsADirectoryError:
+            pass
 
 for fault in (removed, readonly, a_file):
     folder = Path(fault.__name__)
