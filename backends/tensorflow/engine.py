@@ -19,7 +19,7 @@ import tensorflow as tf
 from paribus.adapter import Array, Numerics, Precision, Task
 from paribus.allocator import keep_memory
 from paribus.architectures import LANGUAGE, Network
-from paribus.backends.tensorflow.fast import STEP, Fast, Setup
+from paribus.backends.tensorflow.fast import STEP, Fast, Setup, compiles
 from paribus.backends.tensorflow.forwards import Inputs
 from paribus.backends.tensorflow.holding import Holding
 from paribus.backends.tensorflow.inputs import Layout
@@ -50,7 +50,7 @@ class TensorFlowSession(Holding):
             keep_memory()
         parameters = np.dtype("float64" if precision == "float64" else "float32")
         super().__init__(network, task, parameters, traces)
-        self.setup = Setup(precision == "bfloat16", self._untried(numerics))
+        self.setup = Setup(precision == "bfloat16", numerics == "fast" and compiles(network))
         self._fast: Fast | None = None
         dtype = tf.as_dtype(self._numpy)
         frozen = task.frozen_norms(network)
@@ -58,15 +58,6 @@ class TensorFlowSession(Holding):
         self._steps = self._traced(self._variables, self._slots, dtype, dtype, sliced=bool(moving))
         # These see one value per channel and example.
         self._pointwise = [node.name for node in moving if prod(node.shape[1:]) == 1]
-
-    def _untried(self, numerics: Numerics) -> bool:
-        """Return whether XLA compiles where nothing is tried.
-
-        It makes one kernel of a small network's step, but its convolutions on a CPU are an order
-        of magnitude slower than TensorFlow's.
-        """
-        operations = {node.op for node in self._network.nodes}
-        return numerics == "fast" and not operations & {"conv2d", "batch_norm", "native"}
 
     def tune(self, tuning: Tuning) -> None:
         """Choose at the first steps, and at the first evaluation that is worth it."""

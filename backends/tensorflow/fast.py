@@ -58,6 +58,16 @@ class Setup:
         )
 
 
+def compiles(network: Network) -> bool:
+    """Return whether XLA compiles in fast numerics where nothing is tried.
+
+    It makes one kernel of a small network's step, but its convolutions on a CPU are an order
+    of magnitude slower than TensorFlow's.
+    """
+    operations = {node.op for node in network.nodes}
+    return not operations & {"conv2d", "batch_norm", "native"}
+
+
 class Fast:
     """What one session has chosen.
 
