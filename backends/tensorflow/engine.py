@@ -19,18 +19,12 @@ import tensorflow as tf
 from paribus.adapter import Array, Numerics, Precision, Task
 from paribus.allocator import keep_memory
 from paribus.architectures import LANGUAGE, Network
-from paribus.backends.tensorflow.fast import STEP, Fast, Setup, compiles
+from paribus.backends.tensorflow.fast import Fast, Setup
 from paribus.backends.tensorflow.forwards import Inputs
 from paribus.backends.tensorflow.holding import Holding
 from paribus.backends.tensorflow.inputs import Layout
-from paribus.backends.tensorflow.plans import (
-    Handle,
-    UnderWay,
-    batches_of,
-    predictions_of,
-    targets_of,
-)
-from paribus.backends.tensorflow.steps import Batches, Step, Steps
+from paribus.backends.tensorflow.plans import Handle, UnderWay, batches_of, targets_of
+from paribus.backends.tensorflow.steps import Batches, Steps
 from paribus.backends.tensorflow.tracing import Traces
 from paribus.errors import DataError, Unsupported
 from paribus.places import places
@@ -50,7 +44,7 @@ class TensorFlowSession(Holding):
             keep_memory()
         parameters = np.dtype("float64" if precision == "float64" else "float32")
         super().__init__(network, task, parameters, traces)
-        self.setup = Setup(precision == "bfloat16", numerics == "fast" and compiles(network))
+        self.setup = Setup(precision == "bfloat16", self._untried(numerics))
         self._fast: Fast | None = None
         dtype = tf.as_dtype(self._numpy)
         frozen = task.frozen_norms(network)
@@ -58,6 +52,15 @@ class TensorFlowSession(Holding):
         self._steps = self._traced(self._variables, self._slots, dtype, dtype, sliced=bool(moving))
         # These see one value per channel and example.
         self._pointwise = [node.name for node in moving if prod(node.shape[1:]) == 1]
+
+    def _untried(self, numerics: Numerics) -> bool:
+        """Return whether XLA compiles where nothing is tried.
+
+        It makes one kernel of a small network's step, but its convolutions on a CPU are an order
+        of magnitude slower than TensorFlow's.
+        """
+        operations = {node.op for node in self._network.nodes}
+        return numerics == "fast" and not operations & {"conv2d", "batch_norm", "native"}
 
     def tune(self, tuning: Tuning) -> None:
         """Choose at the first steps, and at the first evaluation that is worth it."""
@@ -80,9 +83,7 @@ class TensorFlowSession(Holding):
 
     def forget_others(self, setup: Setup) -> None:
         """Forget the graphs of training in another setup."""
-        self._traces.forget(
-            lambda key: key[0] in ("train", "step", "gradients") and key[1] != setup
-        )
+        self._traces.forget(lambda key: key[0] in ("train", "gradients") and key[1] != setup)
 
     def _traced(
         self,
@@ -118,20 +119,15 @@ class TensorFlowSession(Holding):
         columns = [plan.scalars[name] for name in self._steps.scalar_names()]
         shards, given = plan.indices.shape[1], self._batches(plan)
         scalars = np.stack(columns, axis=1).astype(self._numpy)
-        inputs = self._inputs(handle, plan.preprocess, labels=True)
-        compiled: Step | None = None
-        if self.setup.xla == STEP:
-            compiled = self._compiled(inputs, plan, given, scalars)
-        elif self.setup.xla:
+        if self.setup.xla:
             size = sum(array.nbytes for array in tf.nest.flatten(given)) // plan.steps
             at = np.minimum(np.arange(places(plan.steps, size)), plan.steps - 1)
             given = tf.nest.map_structure(lambda array: array[at], given)
             scalars = scalars[at]
         rows = self._call(
-            # The loop's graph holds what one step was compiled for.
-            ("train", self.setup, shards, compiled and given.indices.shape[1:]),
-            lambda steps, layout: steps.train(layout, shards, compiled),
-            inputs,
+            ("train", self.setup, shards),
+            lambda steps, layout: steps.train(layout, shards),
+            self._inputs(handle, plan.preprocess, labels=True),
             plan,
             given,
             scalars,
@@ -139,18 +135,6 @@ class TensorFlowSession(Holding):
             idle=lambda *given: (*given[:-1], tf.zeros_like(given[-1])),
         )
         return UnderWay(rows[: plan.steps], self._task.norms)
-
-    def _compiled(self, inputs: Inputs, plan: TrainPlan, given: Batches, scalars: Array) -> Step:
-        """Return one step, compiled by a call that writes nothing."""
-        shards = plan.indices.shape[1]
-        steps, layout = self._configured(self.setup, inputs, plan)
-        with self._traces.computing():
-            kept = steps.kept()
-        first = tf.nest.map_structure(lambda array: array[0], given)
-        return self._traces.function(
-            ("step", self.setup, shards, layout), lambda: steps.step(layout, shards),
-            inputs, first, scalars[0], kept, xla=True, idle=lambda *given: given,
-        )  # fmt: skip
 
     def gradients(self, handle: Handle, plan: TrainPlan) -> tuple[float, dict[str, Array]]:
         """Return the first step's loss and gradients."""
@@ -176,7 +160,13 @@ class TensorFlowSession(Holding):
             plan.counts.astype(np.int32),
             targets_of(plan.targets, plan.indices.shape),
         )
-        return Sums(float(loss), int(correct), predictions_of(plan, self._network, handle))
+        predictions = int(plan.counts.sum())
+        if self._network.objective == "causal_lm":
+            predictions *= plan.preprocess.length or handle.x.shape[1] - 1
+        if plan.targets is not None:
+            real = np.arange(plan.indices.shape[1]) < plan.counts[:, None]
+            predictions = int(plan.targets.counts[real].sum())
+        return Sums(float(loss), int(correct), predictions)
 
     def predict(self, handle: Handle, plan: EvalPlan) -> Array:
         """Return the real rows' logits, in the way that was chosen."""
@@ -283,19 +273,13 @@ class TensorFlowSession(Holding):
         *arguments: Any,
         idle: Callable[..., tuple[Any, ...]] | None = None,
     ) -> Any:
+        layout = Layout.of(plan, tuple(inputs.x.shape[1:]), self._network.reads_tokens)
         setup: Setup = key[1]
-        steps, layout = self._configured(setup, inputs, plan)
-        whole = setup.xla is True or (setup.xla == STEP and key[0] != "train")
+        products = tf.bfloat16 if setup.bfloat16 else self._steps.dtype
+        steps = replace(self._steps, products=products, folded=setup.folded)
         result = self._traces.call(
-            (*key, layout), lambda: make(steps, layout), inputs, *arguments, xla=whole, idle=idle
-        )
+            (*key, layout), lambda: make(steps, layout), inputs, *arguments,
+            xla=setup.xla, idle=idle,
+        )  # fmt: skip
         self.compile_seconds = self._traces.seconds
         return result
-
-    def _configured(
-        self, setup: Setup, inputs: Inputs, plan: TrainPlan | EvalPlan
-    ) -> tuple[Steps, Layout]:
-        """Return the functions to trace in a setup, and what a plan's examples look like."""
-        layout = Layout.of(plan, tuple(inputs.x.shape[1:]), self._network.reads_tokens)
-        products = tf.bfloat16 if setup.bfloat16 else self._steps.dtype
-        return replace(self._steps, products=products, folded=setup.folded), layout

@@ -1,10 +1,9 @@
 """Fast numerics: the ways of training and of evaluating that are tried, and what was chosen.
 
 Tried are products in bfloat16 (parameters, norms, loss and update stay float32), XLA, and for an
-evaluation BatchNorm folded into the convolutions. XLA compiles all steps of a call with their loop,
-which saves a small network the most, or every step by itself: inside of a loop that it has compiled
-it has one core for a product. It is not tried on a CPU for networks with convolutions: its own are
-an order of magnitude slower than TensorFlow's, and take minutes to compile.
+evaluation BatchNorm folded into the convolutions. XLA is not tried on a CPU for networks with
+convolutions: its own are an order of magnitude slower than TensorFlow's inside of a loop, and take
+minutes to compile.
 """
 
 from __future__ import annotations
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from paribus.backends.tensorflow.engine import TensorFlowSession
 
 FLOAT, HALF = "float32", "bfloat16"
-# XLA compiles each step of a training by itself.
-STEP: Literal["step"] = "step"
 # Rows of a batch whose outputs are compared.
 COMPARED = 64
 
@@ -40,32 +37,21 @@ class Setup:
 
     Attributes:
         bfloat16: whether convolutions and products are.
-        xla: whether XLA compiles the graph; of a training, "step" for each step by itself.
+        xla: whether XLA compiles the graph.
         folded: whether BatchNorm is part of the convolution before it, in evaluation.
     """
 
     bfloat16: bool
-    xla: Literal[False, "step", True]
+    xla: bool
     folded: bool = False
 
     def with_(self, settings: Settings) -> Setup:
         """Return the setup that settings stand for, this one being that of strict numerics."""
-        xla = settings.get("xla", self.xla)
         return Setup(
             self.bfloat16 or settings.get("products") == HALF,
-            STEP if xla == STEP else bool(xla),
+            bool(settings.get("xla", self.xla)),
             bool(settings.get("folded", False)),
         )
-
-
-def compiles(network: Network) -> bool:
-    """Return whether XLA compiles in fast numerics where nothing is tried.
-
-    It makes one kernel of a small network's step, but its convolutions on a CPU are an order
-    of magnitude slower than TensorFlow's.
-    """
-    operations = {node.op for node in network.nodes}
-    return not operations & {"conv2d", "batch_norm", "native"}
 
 
 class Fast:
@@ -90,7 +76,7 @@ class Fast:
         if self._trained:
             return
         self._trained = True
-        axes = self._axes(False, STEP, True)
+        axes = self._axes()
         if axes:
             subject = self._subject("training", plan.indices.shape[1:], plan.preprocess)
             trial = Training(self._session, self._strict, handle, plan)
@@ -104,7 +90,7 @@ class Fast:
         work = int(plan.counts.sum()) * products(self._network)
         if self.evaluating is not None or work < self._tuning.least_work:
             return
-        axes = self._axes(False, True)
+        axes = self._axes()
         if foldable(self._network):
             axes = {"folded": (False, True), **axes}
         if not axes:
@@ -118,14 +104,14 @@ class Fast:
     def _use(self, setup: Setup) -> None:
         self.evaluating = setup
 
-    def _axes(self, *xla: Setting) -> Axes:
-        """Return what can be chosen, strict numerics first; ``xla`` where XLA can be."""
+    def _axes(self) -> Axes:
+        """Return what can be chosen, strict numerics first."""
         axes: dict[str, tuple[Setting, ...]] = {}
         if self._session.float32 and not self._strict.bfloat16:
             axes["products"] = (FLOAT, HALF)
         convolves = any(node.op == "conv2d" for node in self._network.nodes)
         if not (self._cpu and convolves):
-            axes["xla"] = xla
+            axes["xla"] = (False, True)
         return axes
 
     def _subject(

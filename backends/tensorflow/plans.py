@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from paribus.architectures import Network
 from paribus.backends.tensorflow.forwards import Targets
 from paribus.backends.tensorflow.inputs import draws_of
 from paribus.backends.tensorflow.memory import memory
 from paribus.backends.tensorflow.noise import keys_of
 from paribus.backends.tensorflow.steps import Batches
-from paribus.plan import EvalPlan, StepResults, TrainPlan
+from paribus.plan import StepResults, TrainPlan
 from paribus.plan import Targets as PlanTargets
 
 
@@ -47,17 +46,6 @@ def batches_of(plan: TrainPlan, dtype: Any) -> Batches:
         targets_of(plan.targets, plan.indices.shape),
         keys_of(plan),
     )
-
-
-def predictions_of(plan: EvalPlan, network: Network, handle: Handle) -> int:
-    """Return how many predictions a plan's real rows have: one each, but of language models."""
-    if plan.targets is not None:
-        real = np.arange(plan.indices.shape[1]) < plan.counts[:, None]
-        return int(plan.targets.counts[real].sum())
-    rows = int(plan.counts.sum())
-    if network.objective == "causal_lm":
-        return rows * int(plan.preprocess.length or handle.x.shape[1] - 1)
-    return rows
 
 
 def targets_of(targets: PlanTargets | None, shape: tuple[int, ...]) -> Targets:

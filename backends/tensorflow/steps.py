@@ -51,16 +51,6 @@ class Gradient(NamedTuple):
     statistics: dict[str, Tensor]
 
 
-class Kept(NamedTuple):
-    """The variables' values by canonical name: all of them, or those that a step has changed."""
-
-    values: dict[str, Tensor]
-    slots: dict[str, tuple[Tensor, ...]]
-
-
-Step = Callable[[Inputs, Batches, Tensor, Kept], tuple[Tensor, Kept]]
-
-
 @dataclass(frozen=True)
 class Steps(Forwards):
     """K optimizer steps, or one step's gradients, besides what ``Forwards`` has."""
@@ -78,15 +68,11 @@ class Steps(Forwards):
         """Return the names of the plan's scalars in the order of the matrix's columns."""
         return (*RULES[self.task.rule].scalars, *(("clip_norm",) if self.task.clips else ()))
 
-    def train(
-        self, layout: Layout, shards: int, compiled: Step | None = None
-    ) -> Callable[..., Any]:
+    def train(self, layout: Layout, shards: int) -> Callable[..., Any]:
         """Return K steps: (inputs, batches [K, S, …], scalars [K, m], limit) → losses, norms.
 
         ``limit`` int32 steps are done of those given: none where the call is only to compile.
-        ``compiled`` is what ``step`` returns, where it has been compiled by itself.
         """
-        stepped = compiled or self.step(layout, shards)
 
         def many(inputs: Inputs, batches: Batches, scalars: Tensor, limit: Tensor) -> Any:
             # The loop's counters are int32: on a GPU those stay with the host, which loops.
@@ -94,8 +80,10 @@ class Steps(Forwards):
             results = tf.TensorArray(tf.float64, size, element_shape=(2,))
 
             def body(step: Tensor, results: Any) -> Any:
-                row, new = stepped(inputs, batches.at(step), scalars[step], self.kept())
-                self._keep(new)
+                values = self._values()
+                found = self._summed(inputs, batches.at(step), values, layout, shards)
+                norm = self._update(values, found, scalars[step])
+                row = tf.stack([tf.cast(found.loss, tf.float64), tf.cast(norm, tf.float64)])
                 return step + 1, results.write(step, row)
 
             _, results = tf.while_loop(
@@ -104,20 +92,6 @@ class Steps(Forwards):
             return results.stack()
 
         return many
-
-    def step(self, layout: Layout, shards: int) -> Step:
-        """Return one step, which writes nothing.
-
-        (inputs, batches [S, …], scalars [m], kept) → float64 [2], the loss and the gradient's norm
-        or 0, and what is kept after it.
-        """
-
-        def one(inputs: Inputs, batches: Batches, scalars: Tensor, kept: Kept) -> Any:
-            found = self._summed(inputs, batches, kept.values, layout, shards)
-            norm, new = self._updated(kept, found, scalars)
-            return tf.stack([tf.cast(found.loss, tf.float64), tf.cast(norm, tf.float64)]), new
-
-        return one
 
     def gradients(self, layout: Layout, shards: int) -> Callable[..., Any]:
         """Return one step's loss and gradients: (inputs, batches [S, …]) → (loss, {name: g})."""
@@ -186,13 +160,8 @@ class Steps(Forwards):
         )
         return done[1]  # type: ignore[no-any-return]
 
-    def kept(self) -> Kept:
-        """Read all variables."""
-        slots = {name: tuple(slot.read_value() for slot in one) for name, one in self.slots.items()}
-        return Kept(self._values(), slots)
-
-    def _updated(self, kept: Kept, found: Gradient, row: Tensor) -> tuple[Tensor, Kept]:
-        """Return the gradient norm or 0, and one step's new weights, slots and statistics."""
+    def _update(self, values: Mapping[str, Tensor], found: Gradient, row: Tensor) -> Tensor:
+        """Write one step's new weights, slots and statistics; return the gradient norm or 0."""
         task, rule = self.task, RULES[self.task.rule]
         names = self.scalar_names()
         scalars = dict(zip(names, tf.unstack(row, len(names)), strict=True))
@@ -202,18 +171,13 @@ class Steps(Forwards):
         if task.clips:
             factor = tf.minimum(scalars["clip_norm"] / (norm + 1e-6), 1.0)
             gradients = [g * factor for g in gradients]
-        values, slots = dict(found.statistics), {}
         for name, gradient in zip(task.trainable, gradients, strict=True):
-            values[name], slots[name] = rule.update(
-                kept.values[name], gradient, kept.slots[name], scalars, name in task.decayed,
-                tf.sqrt,
-            )  # fmt: skip
-        return norm, Kept(values, slots)
-
-    def _keep(self, new: Kept) -> None:
-        """Write what a step has changed."""
-        for name, value in new.values.items():
-            self.variables[name].assign(value)
-        for name, values in new.slots.items():
-            for slot, value in zip(self.slots[name], values, strict=True):
+            old = tuple(slot.read_value() for slot in self.slots[name])
+            decay = name in task.decayed
+            new, slots = rule.update(values[name], gradient, old, scalars, decay, tf.sqrt)
+            self.variables[name].assign(new)
+            for slot, value in zip(self.slots[name], slots, strict=True):
                 slot.assign(value)
+        for name, value in found.statistics.items():
+            self.variables[name].assign(value)
+        return norm

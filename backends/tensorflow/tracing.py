@@ -60,21 +60,7 @@ class Traces:
         xla: bool = False,
         idle: Callable[..., tuple[Any, ...]] | None = None,
     ) -> Any:
-        """Call the function of this key and these shapes; see ``function``."""
-        with self.computing():
-            given = _tensors(data, *arguments)
-            return self.function(key, make, *given, xla=xla, idle=idle)(*given)
-
-    def function(
-        self,
-        key: tuple[Any, ...],
-        make: Callable[[], Callable[..., Any]],
-        data: Any,
-        *arguments: Any,
-        xla: bool = False,
-        idle: Callable[..., tuple[Any, ...]] | None = None,
-    ) -> Callable[..., Any]:
-        """Return the function of this key and these shapes; trace it first when it is new.
+        """Call the function of this key and these shapes; trace it first when it is new.
 
         Args:
             key: with the arguments' shapes, everything that the graph depends on.
@@ -86,7 +72,7 @@ class Traces:
                 compiling to the real one.
         """
         with self.computing():
-            given = _tensors(data, *arguments)
+            given = tf.nest.map_structure(tf.convert_to_tensor, (data, *arguments))
             specs = (
                 tf.nest.map_structure(lambda t: _spec(t, t.shape[1:], xla), given[0]),
                 *tf.nest.map_structure(lambda t: _spec(t, (), xla), given[1:]),
@@ -101,7 +87,7 @@ class Traces:
                     function(*idle(*given))
                 self._functions[full] = function
                 self.seconds += time.perf_counter() - start
-            return self._functions[full]
+            return self._functions[full](*given)
 
     def forget(self, unwanted: Callable[[tuple[Any, ...]], bool]) -> None:
         """Forget the functions of unwanted keys."""
@@ -111,11 +97,6 @@ class Traces:
     def clear(self) -> None:
         """Forget all functions, and with them the variables that they hold."""
         self._functions.clear()
-
-
-def _tensors(*given: Any) -> tuple[Any, ...]:
-    found: tuple[Any, ...] = tf.nest.map_structure(tf.convert_to_tensor, given)
-    return found
 
 
 def _spec(tensor: Any, fixed: Any, xla: bool) -> Any:

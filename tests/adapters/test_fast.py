@@ -148,38 +148,3 @@ def test_small_evaluations_are_computed_as_in_strict_numerics(tuned: Lab) -> Non
         session.tune(Tuning(TOLERANCE, None))
         session.predict(session.put(x, None), plan)
         assert list(session.choices) == []
-
-
-@pytest.mark.parametrize("xla", [False, "step", True])
-def test_each_way_of_compiling_trains_alike(labs: dict[str, Lab], xla: Any) -> None:
-    """Steps compiled one by one, or with their loop: the same but rounding, and compiled once."""
-    network = DROPPING
-    rows = cases.batches(7, 2, 4, 16)
-    plan = cases.train_plan(rows, "adamw", preprocess=Preprocess())
-    keys = np.arange(7 * len(network.noisy) * 2, dtype=np.int32)
-    plan = type(plan)(**{**vars(plan), "noise": keys.reshape(7, len(network.noisy), 2)})
-    ends = []
-    for numerics in ("strict", "fast"):
-        with opened(labs["tensorflow"], network, numerics) as session:
-            handle = session.put(cases.stored(network, 16), cases.labels(network, 16))
-            if numerics == "fast":
-                session.tune(Tuning(TOLERANCE, None))
-                session.train_steps(handle, plan.taken(slice(0, 1))).result()
-                (choice,) = session.choices
-        with opened(labs["tensorflow"], network, numerics) as session:
-            if numerics == "fast":
-                assert "step" in {one.settings["xla"] for one in choice.tried}
-                settings = {"products": "float32", "xla": xla}
-                chosen = choice.model_copy(update={"settings": settings})
-                session.tune(Tuning(TOLERANCE, None, (chosen,)))
-            handle = session.put(cases.stored(network, 16), cases.labels(network, 16))
-            losses = [*session.train_steps(handle, plan.taken(slice(0, 3))).result().losses]
-            compiled = session.compile_seconds
-            losses += [*session.train_steps(handle, plan.taken(slice(3, 7))).result().losses]
-            assert session.compile_seconds == compiled
-            ends.append((losses, session.export_weights()))
-    (expected, weights), (losses, found) = ends
-    # float32 over seven steps.
-    assert losses == pytest.approx(expected, rel=1e-5)
-    for name, tensor in weights.items():
-        np.testing.assert_allclose(found[name], tensor, rtol=1e-4, atol=1e-6)
