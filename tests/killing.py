@@ -215,6 +215,8 @@ def main() -> int:
     print("| backend | kills | " + " | ".join(phases) + " | runs | as the undisturbed one |")
     print("|---|" + "---|" * (len(phases) + 3), flush=True)
     failed, killed = 0, 0
+    if options.folder:
+        options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as root:
         for number, name in enumerate(names):
             late = time.monotonic() + 60 * options.minutes / len(names)
