@@ -77,6 +77,8 @@ class States:
         Raises:
             RunFolderError: it cannot be written.
         """
+        # One writer in the folder: who begins sweeps away what is there under half a name.
+        self.saver.settle()
         held = tensors.of_trainings(
             (attempt.work.session, attempt.work.position) for attempt in attempts
         )
