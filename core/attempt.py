@@ -116,7 +116,7 @@ def attempt(
     # What can be known to fail fails now: before training, and before a folder is made or emptied.
     natives = None if spec.native is None else Natives(spec.native, [descriptor], spec.seed)
     examples = Examples(spec, natives)
-    prepare(spec, examples)
+    known = prepare(spec, examples)
     data = sources(spec, examples)
     machine = Machine(descriptor, place, spec.precision, spec.numerics, thrift=thrift)
     if opened is not None:
@@ -183,7 +183,9 @@ def attempt(
             )
             folder.warn = ledger.leg.warn
             keeper = Keeper(folder, spec.checkpoints, interruption, ledger, begun, stop_after)
-            experiment = Experiment(spec, examples, machine, folder.record, shown, keeper)
+            experiment = Experiment(
+                spec, examples, machine, folder.record, shown, keeper, weights=known
+            )
             result["steps"] = experiment.results
             run_steps(experiment, folder, result)
             try:

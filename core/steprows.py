@@ -24,17 +24,17 @@ def step_rows(
         epoch: from 1; first: the number of the plan's first step in the training, from 1.
         plan, results: of the steps.
     """
-    rates = plan.scalars["learning_rate"]
+    losses, rates = results.losses.tolist(), plan.scalars["learning_rate"].tolist()
     rows: list[Row] = [
         {
             **labels,
             "split": "train",
             "epoch": epoch,
-            "optimizer_step": first + k,
-            "loss": float(results.losses[k]),
-            "learning_rate": float(rates[k]),
+            "optimizer_step": number,
+            "loss": loss,
+            "learning_rate": rate,
         }
-        for k in range(plan.steps)
+        for number, (loss, rate) in enumerate(zip(losses, rates, strict=True), first)
     ]
     if results.gradient_norms is not None:
         for row, norm in zip(rows, results.gradient_norms, strict=True):

@@ -12,7 +12,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from paribus.architectures import INPUT, TARGETS, Network
-from paribus.backends.torch.layers import OPERATIONS
+from paribus.backends.torch.layers import OPERATIONS, Add
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class GraphModule(nn.Module):
             parent.add_module(leaf, OPERATIONS[node.op](node))
         for name in _in_place(network):
             cast(nn.ReLU, self.get_submodule(name)).inplace = True
+        for name, over in _summed_in_place(network).items():
+            cast(Add, self.get_submodule(name)).over = over
 
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
         """Return the last node's output; see ``Model.logits``."""
@@ -105,6 +107,22 @@ def _in_place(network: Network) -> list[str]:
         and (before := network.node.get(node.inputs[0])) is not None
         and before.op in OVERWRITTEN
     ]
+
+
+def _summed_in_place(network: Network) -> dict[str, int]:
+    """Return the sums that may be written over one of what they add, and which one that is."""
+    readers = Counter(source for node in network.nodes for source in node.inputs)
+    found = {}
+    for node in network.nodes:
+        if node.op == "add":
+            sources = [network.node.get(source) for source in node.inputs]
+            free = [
+                place
+                for place, before in enumerate(sources)
+                if before is not None and before.op in OVERWRITTEN and readers[before.name] == 1
+            ]
+            found |= {node.name: free[0]} if free else {}
+    return found
 
 
 def graph_names(network: Network) -> dict[str, tuple[str, ...]]:

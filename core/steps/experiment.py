@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from paribus import weights
 from paribus.adapter import Array
 from paribus.architectures import Network
 from paribus.features.entry import Kept
@@ -31,6 +33,11 @@ class Model:
     weights: dict[str, Array]
     data: View
     judge: Judge
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the weights (``weights.fingerprint``)."""
+        return weights.fingerprint(self.weights)
 
 
 @dataclass

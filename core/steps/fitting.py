@@ -257,5 +257,5 @@ def summary(fitted: Fitted) -> dict[str, Any]:
         "seconds": trained.seconds,
         "compile_seconds": trained.compile_seconds,
         "images_per_second": trained.images_per_second,
-        "weights_hash": weights.fingerprint(fitted.model.weights),
+        "weights_hash": fitted.model.fingerprint,
     }

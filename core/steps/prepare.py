@@ -27,27 +27,35 @@ from paribus.steps.initial import initial_weights
 from paribus.steps.reading import reading
 
 
-def prepare(spec: Spec, examples: Examples) -> None:
+def prepare(spec: Spec, examples: Examples) -> dict[str, dict[str, Array]]:
     """Read all data of a spec, split it, and build every network that it names.
+
+    Returns:
+        the weights that were read or drawn on the way (``Experiment.weights``).
 
     Raises:
         SpecError, DataError, WeightsError: what a step would meet later.
     """
     specs = [spec]
+    known: dict[str, dict[str, Array]] = {}
     for place, step in enumerate(spec.steps):
         pretrains = "pretrain" in spec.steps[:place]
         if step == "select" and spec.select is not None:
             # One of them is what the later steps will see.
-            specs = _select(spec, examples, pretrains)
+            specs = _select(spec, examples, pretrains, known)
             continue
         recipe = spec.optimize.step if step == "optimize" and spec.optimize is not None else step
         for one in specs:
-            _check(one, recipe, examples.split(step_data(one, recipe)).train, examples, pretrains)
+            rows = examples.split(step_data(one, recipe)).train
+            _check(one, recipe, rows, examples, pretrains, known)
         if step == "optimize" and spec.optimize is not None:
             examples.search_folds(step_data(spec, recipe), spec.optimize)
+    return known
 
 
-def _select(spec: Spec, examples: Examples, pretrains: bool) -> list[Spec]:
+def _select(
+    spec: Spec, examples: Examples, pretrains: bool, known: dict[str, dict[str, Array]]
+) -> list[Spec]:
     section = spec.select
     assert section is not None
     folds = examples.selection_folds(step_data(spec, section.step), section)
@@ -55,11 +63,18 @@ def _select(spec: Spec, examples: Examples, pretrains: bool) -> list[Spec]:
     variants = [variant(spec, one.patch, one.name) for one in section.candidates]
     for candidate, other in zip(section.candidates, variants, strict=True):
         examples.require_same_rows(spec, other, section.step, candidate.name)
-        _check(other, section.step, fewest, examples, pretrains)
+        _check(other, section.step, fewest, examples, pretrains, known)
     return variants
 
 
-def _check(spec: Spec, step: str, rows: Integers, examples: Examples, pretrains: bool) -> None:
+def _check(
+    spec: Spec,
+    step: str,
+    rows: Integers,
+    examples: Examples,
+    pretrains: bool,
+    known: dict[str, dict[str, Array]],
+) -> None:
     recipe, view = spec.recipe(step), step_data(spec, step)
     network = examples.network(spec, step)
     body: dict[str, Array] | None = None
@@ -73,7 +88,7 @@ def _check(spec: Spec, step: str, rows: Integers, examples: Examples, pretrains:
     drawn = recipe.weights == "drawn" or (recipe.weights == "auto" and spec.checkpoint is None)
     if body is not None or not drawn:
         natives = None if spec.native is None else examples.natives
-        initial_weights(spec, step, network, body, natives)
+        initial_weights(spec, step, network, body, natives, known)
     dataset = examples.dataset(view)
     validate(tuple({recipe.monitor, *recipe.metrics}), view.objective, network.classes)
     balanced = recipe.class_weights == "balanced"

@@ -50,7 +50,7 @@ def run_steps(experiment: Experiment, folder: RunFolder, result: dict[str, Any])
         result["model"] = {"step": trained[-1], **describe_model(experiment.model, examples)}
         if examples.tokens is not None:
             folder.write(TOKENIZER, examples.tokens.tokenizer)
-        result["weights_hash"] = weights.fingerprint(experiment.model.weights)
+        result["weights_hash"] = experiment.model.fingerprint
         if spec.evaluate_test:
             result["test"] = test(experiment, experiment.model)
 
