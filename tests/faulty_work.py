@@ -132,7 +132,7 @@ def the_one_before_is_there(folder: Path, fault: str) -> None:
 
 def went_on(folder: Path) -> None:
     go_on(folder)
-    assert (folder / "metrics.jsonl").read_bytes() == ROWS[: HALF.size] + b'{"loss": 2.0}\n'
+    assert (folder / "metrics.jsonl").read_bytes() == ROWS[: HALF.size] + b'{"loss":2.0}\n'
     assert Store(folder).numbers == [1]
 
 
