@@ -112,7 +112,7 @@ def _in_place(network: Network) -> list[str]:
 def _summed_in_place(network: Network) -> dict[str, int]:
     """Return the sums that may be written over one of what they add, and which one that is."""
     readers = Counter(source for node in network.nodes for source in node.inputs)
-    found = {}
+    found: dict[str, int] = {}
     for node in network.nodes:
         if node.op == "add":
             sources = [network.node.get(source) for source in node.inputs]

@@ -52,11 +52,15 @@ class MaxPool(nn.MaxPool2d):
     def forward(self, x: Tensor) -> Tensor:
         """Return the windows' largest values."""
         if x.device.type != "cpu" or x.is_contiguous(memory_format=torch.channels_last):
-            return super().forward(x)
+            return self._own(x)
         if torch.is_grad_enabled() and x.requires_grad:
             found: Tensor = _Pooled.apply(x, self.kernel_size, self.stride, self.padding)
             return found
-        return super().forward(x.contiguous(memory_format=torch.channels_last)).contiguous()
+        return self._own(x.contiguous(memory_format=torch.channels_last)).contiguous()
+
+    def _own(self, x: Tensor) -> Tensor:
+        found: Tensor = super().forward(x)
+        return found
 
 
 class _Pooled(torch.autograd.Function):
@@ -73,7 +77,7 @@ class _Pooled(torch.autograd.Function):
         return found
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, places = ctx.saved_tensors
         kernel, stride, padding = ([size, size] for size in ctx.window)
         found = torch.ops.aten.max_pool2d_with_indices_backward(
