@@ -102,13 +102,15 @@ class Judge:
         with np.errstate(over="ignore", invalid="ignore"):
             if self.inputs.objective == "regression":
                 return np.asarray(np.square(outputs - labels).mean(axis=1))
-            shifted = outputs - outputs.max(axis=1, keepdims=True)
-            logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-            own = -logs[np.arange(len(labels)), labels]
+            # Classes before rows: along a last, short axis NumPy takes several times as long.
+            across = np.ascontiguousarray(outputs.T)
+            across = across - across.max(axis=0)
+            total = np.log(np.exp(across).sum(axis=0))
+            own = total - across[labels, np.arange(len(labels))]
             smoothing = self.label_smoothing
             if not smoothing:
                 return np.asarray(own)
-            return np.asarray((1.0 - smoothing) * own - smoothing * logs.mean(axis=1))
+            return np.asarray((1.0 - smoothing) * own + smoothing * (total - across.mean(axis=0)))
 
 
 def judge_together(
