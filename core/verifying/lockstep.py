@@ -7,6 +7,7 @@ difference belongs to the step that makes it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,18 +97,21 @@ def _step(
     )
     ours, theirs = State.of(reference), State.of(other)
     moves = _Moves.of(subject, before, ours, theirs)
-    weights = moves.differences()
-    doubted = [name for name, value in weights.items() if value > STEP["weights"]]
+    weights, left, right = moves.differences(), flat(ours.slots), flat(theirs.slots)
+    slots = distances.by_slot(left, right)
+    doubted = {name for name, value in weights.items() if value > STEP["weights"]}
+    doubted |= {name.split("/", 1)[1] for name, value in slots.items() if value > STEP["slots"]}
     if doubted:
         before.into(reference)
         gradients = reference.gradients(handles[0], plan)[1]
         ours.into(reference)
         moment = Before(subject.task, before.weights, before.slots, gradients, plan)
         weights = moves.beyond(moment, doubted).differences()
+        slots = distances.by_slot(left, beyond_rounding(moment, left, right, doubted, slots=True))
     differences = {
         "loss": {"": distances.array(np.array(losses[0]), np.array(losses[1]))},
         "weights": weights,
-        "slots": distances.by_slot(flat(ours.slots), flat(theirs.slots)),
+        "slots": slots,
         "statistics": distances.by_tensor(
             _kind(subject, ours.weights, "statistic"), _kind(subject, theirs.weights, "statistic")
         ),
@@ -139,7 +143,7 @@ class _Moves:
     def differences(self) -> dict[str, float]:
         return distances.by_tensor(self.ours, self.theirs, self.least)
 
-    def beyond(self, before: Before, names: list[str]) -> _Moves:
+    def beyond(self, before: Before, names: Collection[str]) -> _Moves:
         """Return them without what rounding in the gradients may make of the step of ``names``."""
         return replace(self, theirs=beyond_rounding(before, self.ours, self.theirs, names))
 

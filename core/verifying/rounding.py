@@ -1,9 +1,10 @@
 """What of a step's difference is more than rounding in its gradients makes.
 
-Adam divides a gradient by its own size. Where one is zero by construction (of a shift that the next
-BatchNorm takes away again, of an attention's keys' bias) what is left of it is rounding, which is
-another one on every backend, and the division makes a step of it. Two backends whose gradients
-agree may therefore move such a weight differently, and both are right.
+Adam and RMSprop divide a gradient by its own size. Where one is zero by construction (of a shift
+that the next BatchNorm takes away again, of an attention's keys' bias) what is left of it is
+rounding, which is another one on every backend, and the division makes a step of it. Two backends
+whose gradients agree may therefore move such a weight differently, and both are right. RMSprop with
+momentum keeps the quotient in a slot, which differs in the same way.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ def beyond_rounding(
     ours: Mapping[str, Array],
     theirs: Mapping[str, Array],
     names: Collection[str],
+    *,
+    slots: bool = False,
 ) -> dict[str, Array]:
     """Return the others' changes of the weights, moved towards ours by what rounding may make.
 
@@ -32,8 +35,10 @@ def beyond_rounding(
 
     Args:
         before: the step, with one backend's gradients.
-        ours, theirs: float64, how far each weight moved, by canonical name.
+        ours, theirs: float64, how far each weight moved, by canonical name; or the slots that the
+            step left, as ``slot/name``.
         names: of the weights that are in doubt; the others' changes are returned as they are.
+        slots: whether it is slots that are given.
     """
     top = max((float(np.abs(g).max()) for g in before.gradients.values() if g.size), default=0.0)
     doubted = [name for name in before.gradients if name in names]
@@ -44,9 +49,9 @@ def beyond_rounding(
         for name in moved
     }
     found = dict(theirs)
-    reached = [_step(before, room, sign, doubted) for sign in (-1.0, 0.0, 1.0)]
-    for name in doubted:
-        among = np.stack([weights[name] for weights in reached])
+    reached = [_step(before, room, sign, doubted)[slots] for sign in (-1.0, 0.0, 1.0)]
+    for name in reached[0]:
+        among = np.stack([one[name] for one in reached])
         allowed = among.max(axis=0) - among.min(axis=0)
         apart = theirs[name] - ours[name]
         left = np.maximum(np.abs(apart) - allowed, 0.0)
@@ -56,9 +61,9 @@ def beyond_rounding(
 
 def _step(
     before: Before, room: Mapping[str, float], sign: float, names: Collection[str]
-) -> dict[str, Array]:
+) -> tuple[dict[str, Array], dict[str, Array]]:
     gradients = before.gradients
     if not before.task.clips:
         gradients = {name: gradients[name] for name in names}
     moved = {name: np.asarray(g) + sign * room[name] for name, g in gradients.items()}
-    return step(replace(before, gradients=moved), names)[0]
+    return step(replace(before, gradients=moved), names)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from paribus.adapter import Task
+from paribus.optimizers import RULES
 from paribus.plan import TrainPlan
 from paribus.verifying.formula import Before, step
 from paribus.verifying.rounding import beyond_rounding
@@ -52,3 +53,32 @@ def test_another_epsilon_still_is_one() -> None:
     apart = np.abs(theirs["real"] - ours["real"])
     # The room is a hundred thousandth of what an epsilon ten times larger does here.
     np.testing.assert_allclose(np.abs(found["real"] - ours["real"]), apart, rtol=0.05)
+
+
+def _quotients(nothing: Any, real: Any = REAL) -> tuple[Before, dict[str, Any]]:
+    """The first step of RMSprop with momentum, which divides and keeps the quotient in a slot."""
+    zeros = {"nothing": np.zeros(2), "real": np.zeros(2)}
+    rule = RULES["rmsprop_momentum"]
+    values = {"weight_decay": 0.0, "momentum": 0.9, "alpha": 0.99, "epsilon": 1e-8}
+    plan = TrainPlan(
+        np.zeros((1, 1, 1), np.int64),
+        np.ones((1, 1), np.int64),
+        np.ones((1, 1, 1)),
+        rule.coefficients(values, np.array([1e-4]), np.array([1.0])),
+    )
+    task = Task("rmsprop_momentum", ("nothing", "real"))
+    gradients = {"nothing": nothing, "real": real}
+    before = Before(task, zeros, dict.fromkeys(rule.slots, zeros), gradients, plan)
+    return before, step(before)[1]
+
+
+def test_slots_made_of_rounding_are_no_difference() -> None:
+    before, ours = _quotients(NOTHING)
+    theirs = _quotients(-NOTHING, 1.001 * REAL)[1]
+    apart = np.abs(ours["momentum/nothing"] - theirs["momentum/nothing"]).max()
+    assert apart > 1e-6 * np.abs(ours["momentum/real"]).max()
+    found = beyond_rounding(before, ours, theirs, ["nothing", "real"], slots=True)
+    assert found["momentum/nothing"] == pytest.approx(ours["momentum/nothing"], abs=0)
+    # A gradient that is a thousandth larger is no rounding.
+    apart = np.abs(ours["square/real"] - theirs["square/real"])
+    np.testing.assert_allclose(np.abs(found["square/real"] - ours["square/real"]), apart, rtol=1e-3)
