@@ -10,13 +10,13 @@ judged together and the next ones begin together, also after a run was stopped b
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from typing import Any
 
 from paribus.adapter import Array, Tensors
+from paribus.collecting import seldom_collected
 from paribus.errors import NonFiniteLoss
 from paribus.judging import judge_together
 from paribus.keeping import Keeping
@@ -33,8 +33,6 @@ from paribus.steprows import Row
 JUDGED_NUMBERS = 1 << 23
 # Steps of the first call, and what later ones aim at: each costs every training some calls.
 FIRST, SECONDS = 16, 1.0
-# Collections of young objects between two of all objects.
-SELDOM = 1000
 
 Ending = Trained | NonFiniteLoss
 
@@ -158,7 +156,7 @@ def run(
     """
     record, rows = works[0].record, list[Row]()
     with ExitStack() as stack:
-        stack.enter_context(_seldom_collected())
+        stack.enter_context(seldom_collected())
         members: dict[int, _Member] = {}
         for index, work in enumerate(works):
             work.keeping, work.progress, work.record = Counting(keeping), Progress(), rows.extend
@@ -185,21 +183,6 @@ def run(
                 batch.judge()
         if rows:
             record(rows)
-
-
-@contextmanager
-def _seldom_collected() -> Iterator[None]:
-    """Let Python look through all of its objects for circles less often.
-
-    A thousand trainings have enough objects of their own that it would do so again and again, among
-    all those of a framework, for a twentieth of the time. What is young is looked through as ever.
-    """
-    before = gc.get_threshold()
-    gc.set_threshold(*before[:2], max(before[2], SELDOM))
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 class _Batch:

@@ -96,33 +96,26 @@ RECTIFIERS = ("relu", "relu6")
 OVERWRITTEN = frozenset(("conv2d", "batch_norm", "linear", "add"))
 
 
+def _overwritable(network: Network) -> set[str]:
+    """Return the nodes whose outputs the one node that reads them may write over."""
+    readers = Counter(source for node in network.nodes for source in node.inputs)
+    return {n.name for n in network.nodes if n.op in OVERWRITTEN and readers[n.name] == 1}
+
+
 def _in_place(network: Network) -> list[str]:
     """Return the rectifiers that may write over what they read, as torchvision's do."""
-    readers = Counter(source for node in network.nodes for source in node.inputs)
-    return [
-        node.name
-        for node in network.nodes
-        if node.op in RECTIFIERS
-        and readers[node.inputs[0]] == 1
-        and (before := network.node.get(node.inputs[0])) is not None
-        and before.op in OVERWRITTEN
-    ]
+    free = _overwritable(network)
+    return [n.name for n in network.nodes if n.op in RECTIFIERS and n.inputs[0] in free]
 
 
 def _summed_in_place(network: Network) -> dict[str, int]:
     """Return the sums that may be written over one of what they add, and which one that is."""
-    readers = Counter(source for node in network.nodes for source in node.inputs)
-    found: dict[str, int] = {}
-    for node in network.nodes:
-        if node.op == "add":
-            sources = [network.node.get(source) for source in node.inputs]
-            free = [
-                place
-                for place, before in enumerate(sources)
-                if before is not None and before.op in OVERWRITTEN and readers[before.name] == 1
-            ]
-            found |= {node.name: free[0]} if free else {}
-    return found
+    free = _overwritable(network)
+    return {
+        node.name: [source in free for source in node.inputs].index(True)
+        for node in network.nodes
+        if node.op == "add" and not free.isdisjoint(node.inputs)
+    }
 
 
 def graph_names(network: Network) -> dict[str, tuple[str, ...]]:

@@ -45,7 +45,7 @@ class MaxPool(nn.MaxPool2d):
     """The largest value of each window: [b, C, H, W] → [b, C, H', W'], in its input's order.
 
     On a CPU PyTorch's kernel takes the windows of many channels at once where these are neighbours
-    in memory, and one value after the other where they are not: five to ten times as long. Other
+    in memory, and one value after the other where they are not: six to ten times as long. Other
     images are turned for it and back. It finds the same values in the same places.
     """
 

@@ -31,7 +31,7 @@ def prepare(spec: Spec, examples: Examples) -> dict[str, dict[str, Array]]:
     """Read all data of a spec, split it, and build every network that it names.
 
     Returns:
-        the weights that were read or drawn on the way (``Experiment.weights``).
+        the weights that were read on the way (``Experiment.weights``).
 
     Raises:
         SpecError, DataError, WeightsError: what a step would meet later.

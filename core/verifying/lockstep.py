@@ -7,7 +7,6 @@ difference belongs to the step that makes it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -106,8 +105,9 @@ def _step(
         gradients = reference.gradients(handles[0], plan)[1]
         ours.into(reference)
         moment = Before(subject.task, before.weights, before.slots, gradients, plan)
-        weights = moves.beyond(moment, doubted).differences()
-        slots = distances.by_slot(left, beyond_rounding(moment, left, right, doubted, slots=True))
+        found = beyond_rounding(moment, moves.ours | left, moves.theirs | right, doubted)
+        weights = replace(moves, theirs=found).differences()
+        slots = distances.by_slot(left, found)
     differences = {
         "loss": {"": distances.array(np.array(losses[0]), np.array(losses[1]))},
         "weights": weights,
@@ -142,10 +142,6 @@ class _Moves:
 
     def differences(self) -> dict[str, float]:
         return distances.by_tensor(self.ours, self.theirs, self.least)
-
-    def beyond(self, before: Before, names: Collection[str]) -> _Moves:
-        """Return them without what rounding in the gradients may make of the step of ``names``."""
-        return replace(self, theirs=beyond_rounding(before, self.ours, self.theirs, names))
 
 
 def _kind(subject: Subject, tensors: Tensors, kind: str) -> dict[str, Array]:

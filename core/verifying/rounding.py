@@ -25,20 +25,18 @@ def beyond_rounding(
     ours: Mapping[str, Array],
     theirs: Mapping[str, Array],
     names: Collection[str],
-    *,
-    slots: bool = False,
 ) -> dict[str, Array]:
-    """Return the others' changes of the weights, moved towards ours by what rounding may make.
+    """Return what the others' step did, moved towards ours by what rounding may make of it.
 
     By the definition's own formula: as far as the step changes where every gradient is larger or
     smaller by what the gradients of two backends may differ.
 
     Args:
         before: the step, with one backend's gradients.
-        ours, theirs: float64, how far each weight moved, by canonical name; or the slots that the
-            step left, as ``slot/name``.
-        names: of the weights that are in doubt; the others' changes are returned as they are.
-        slots: whether it is slots that are given.
+        ours, theirs: float64, how far each weight moved, by canonical name, and the slots that the
+            step left, as ``slot/name``; either may be missing.
+        names: of the weights that are in doubt, with their slots; of others all is returned as it
+            is.
     """
     top = max((float(np.abs(g).max()) for g in before.gradients.values() if g.size), default=0.0)
     doubted = [name for name in before.gradients if name in names]
@@ -49,8 +47,8 @@ def beyond_rounding(
         for name in moved
     }
     found = dict(theirs)
-    reached = [_step(before, room, sign, doubted)[slots] for sign in (-1.0, 0.0, 1.0)]
-    for name in reached[0]:
+    reached = [_step(before, room, sign, doubted) for sign in (-1.0, 0.0, 1.0)]
+    for name in found.keys() & reached[0].keys():
         among = np.stack([one[name] for one in reached])
         allowed = among.max(axis=0) - among.min(axis=0)
         apart = theirs[name] - ours[name]
@@ -61,9 +59,10 @@ def beyond_rounding(
 
 def _step(
     before: Before, room: Mapping[str, float], sign: float, names: Collection[str]
-) -> tuple[dict[str, Array], dict[str, Array]]:
+) -> dict[str, Array]:
     gradients = before.gradients
     if not before.task.clips:
         gradients = {name: gradients[name] for name in names}
     moved = {name: np.asarray(g) + sign * room[name] for name, g in gradients.items()}
-    return step(replace(before, gradients=moved), names)
+    weights, slots = step(replace(before, gradients=moved), names)
+    return weights | slots

@@ -77,7 +77,7 @@ def test_slots_made_of_rounding_are_no_difference() -> None:
     theirs = _quotients(-NOTHING, 1.001 * REAL)[1]
     apart = np.abs(ours["momentum/nothing"] - theirs["momentum/nothing"]).max()
     assert apart > 1e-6 * np.abs(ours["momentum/real"]).max()
-    found = beyond_rounding(before, ours, theirs, ["nothing", "real"], slots=True)
+    found = beyond_rounding(before, ours, theirs, ["nothing", "real"])
     assert found["momentum/nothing"] == pytest.approx(ours["momentum/nothing"], abs=0)
     # A gradient that is a thousandth larger is no rounding.
     apart = np.abs(ours["square/real"] - theirs["square/real"])
