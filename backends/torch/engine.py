@@ -51,15 +51,11 @@ class TorchSession(Session):
         self._device = torch.device(device)
         self._dtype = torch.float64 if precision == "float64" else torch.float32
         on_cpu, images = self._device.type == "cpu", len(network.input_shape) == 3
-        # cuDNN's deterministic float32 kernels are no faster channels last, and float64 on a CPU is
-        # not oneDNN's. bfloat16 is always faster so, and so are fast numerics on a GPU.
-        wanted = precision == "bfloat16" or settings.channels_last(network)
+        # cuDNN's deterministic float32 kernels are no faster channels last; with fast numerics
+        # and on a CPU all are. The user's own code may rely on the usual order (x.view(n, -1)).
+        last = numerics == "fast" and self._dtype == torch.float32
         channels_last = (
-            images
-            # The user's own code may rely on the usual order (x.view(n, -1)).
-            and not model.own
-            and self._dtype == torch.float32
-            and (wanted if on_cpu else self._device.type == "cuda" and numerics == "fast")
+            images and not model.own and (on_cpu or (self._device.type == "cuda" and last))
         )
         setup = Setup(precision == "bfloat16", channels_last)
         self._stepper = Stepper(network, task, model, self._device, self._dtype, numerics, setup)

@@ -17,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from paribus.architectures import Network
 from paribus.architectures.folding import foldable
+from paribus.backends.torch import products
 from paribus.backends.torch.settings import threads
 from paribus.backends.torch.stepper import Setup, Stepper
 
@@ -46,6 +47,8 @@ class Inference:
                 module = module.to(torch.bfloat16)
             if way.channels_last:
                 module = module.to(memory_format=torch.channels_last)
+                if stepper.device.type == "cpu":
+                    products.attach(module, stepper.network, stepper.model.names)
         self._module = module.eval()
 
     def forward(self, x: Tensor, positions: Tensor | None) -> Tensor:

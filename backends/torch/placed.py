@@ -6,7 +6,7 @@ as its authors made it, so that a copy is an ordinary module again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from math import prod
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from paribus.adapter import Task
 from paribus.architectures import Network
+from paribus.backends.torch import products
 from paribus.backends.torch.flat import PIECE, Apart, Flat
 from paribus.backends.torch.models import Model
 from paribus.backends.torch.noise import Noise
@@ -50,11 +51,14 @@ class Placed:
         if channels_last:
             module = module.to(memory_format=torch.channels_last)
         self.module: nn.Module = module.eval().requires_grad_(False)
+        self._names, self._whole = model.names, tuple(network.tensors)
+        self._network, self._own, self._on_cpu = network, model.own, device.type == "cpu"
+        self._lent: list[Callable[[], None]] = []
+        self._lend(channels_last)
         self._training = False
         # Norms and clipping look at all gradients as one vector.
         self._whole_gradient = task.clips or task.norms
         self._seed = model.seed
-        self._names, self._whole = model.names, tuple(network.tensors)
         self.tensors: dict[str, Tensor] = {}
         self._bind(flat, self._whole_gradient)
         frozen = task.frozen_norms(network)
@@ -84,6 +88,14 @@ class Placed:
         with torch.no_grad():
             self.module.to(memory_format=order)
             self._bind(flat, self._whole_gradient)
+        self._lend(channels_last)
+
+    def _lend(self, channels_last: bool) -> None:
+        """Let convolutions be products, or be what they are again."""
+        while self._lent:
+            self._lent.pop()()
+        if channels_last and self._on_cpu and not self._own:
+            self._lent = products.attach(self.module, self._network, self._names)
 
     def _bind(self, flat: Flat, whole_gradient: bool) -> None:
         """Make every parameter and statistic a view of its canonical tensor."""
@@ -133,8 +145,13 @@ class Placed:
 
     def copy(self) -> nn.Module:
         """Return an ordinary module with memory of its own: evaluation mode, everything free."""
-        with self.noise.detached():
-            module = deepcopy(self.module).eval().requires_grad_(True)
+        lent = bool(self._lent)
+        self._lend(False)
+        try:
+            with self.noise.detached():
+                module = deepcopy(self.module).eval().requires_grad_(True)
+        finally:
+            self._lend(lent)
         for name in self._counting:
             zero = torch.zeros((), dtype=torch.int64, device=next(module.parameters()).device)
             module.get_submodule(name).register_buffer(COUNTER, zero)

@@ -26,8 +26,6 @@ WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 # one core busy, because they wait for each other after every small operation; at 33 million they
 # are 2 × as fast.
 FEW = 8_000_000
-# Channels of a convolution up to which it is narrow (see ``channels_last``).
-NARROW = 64
 _COMPILER = "torch._inductor.config"
 
 
@@ -46,19 +44,6 @@ def multiplications(network: Network) -> int:
     # Nothing is known of the user's own code: the machine's default is left as it is.
     own = any(node.op == "native" for node in network.nodes)
     return FEW if own else products(network)
-
-
-def channels_last(network: Network) -> bool:
-    """Return whether images should lie channels last in memory, for float32 on a CPU.
-
-    oneDNN has an order of its own for wide convolutions, into which it brings either; narrow ones
-    and depthwise ones, and what is between them, are faster channels last. Measured on one thread,
-    channels first against last: a CNN of 16 and 32 channels 0.7, MobileNetV2 0.8, VGG-11 1.0,
-    ResNet-50 1.06, ResNet-18 1.05 to 1.2 × as fast.
-    """
-    convolutions = [node for node in network.nodes if node.op == "conv2d"]
-    grouped = any(node.size("groups") > 1 for node in convolutions)
-    return grouped or all(node.size("out_channels") <= NARROW for node in convolutions)
 
 
 @contextmanager
