@@ -154,6 +154,29 @@ def test_idx_gives_back_what_was_written(array: Any) -> None:
     np.testing.assert_array_equal(idx.parse(io.BytesIO(idx_bytes(array)), shape, "f"), array)
 
 
+class Asked(io.BytesIO):
+    """A stream that takes the room for what it is asked for, as those of files do."""
+
+    most = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        assert size is not None
+        self.most = max(self.most, size)
+        return super().read(size)
+
+
+def test_no_room_is_taken_for_what_a_header_only_promises() -> None:
+    file = Asked(struct.pack(">4BI", 0, 0, 8, 1, 1 << 30) + bytes(100))
+    with pytest.raises(DataError, match=r"promises 1073741824 bytes, but only 100 follow"):
+        idx.parse(file, (None,), "f")
+    assert file.most <= idx.PIECE
+
+
+def test_files_of_several_pieces_are_read_whole() -> None:
+    array = np.arange(2 * idx.PIECE + 5, dtype=np.uint32).astype(np.uint8)
+    np.testing.assert_array_equal(idx.parse(io.BytesIO(idx_bytes(array)), (None,), "f"), array)
+
+
 @given(
     hnp.arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 4))),
     st.data(),

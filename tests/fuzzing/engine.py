@@ -28,7 +28,7 @@ from typing import Any
 
 from fuzzing.mutations import mutated
 from fuzzing.targets import TARGETS, Files, taken
-from fuzzing.watching import GROWTH_MIB, Watch, bound, peak_mib
+from fuzzing.watching import GROWTH_MIB, Watch, bound, forget_peak, peak_mib
 
 # Of one input, computing and waiting; the valid ones take milliseconds, and machines may be busy.
 SECONDS, WAITED = 10, 120
@@ -113,7 +113,6 @@ class Trial:
         self.target, self.place = TARGETS[name], place
         self.scratch = place / SCRATCH
         self.watch, self.lines, self.tried = Watch(self.scratch), lines, Tried()
-        self._peak = 0
         self.valid = self.target.valid()
         for files in self.valid:
             # Imports what a reader needs, before anything is bounded or heard.
@@ -124,7 +123,6 @@ class Trial:
     def run(self, seed: int, seconds: float, count: int | None) -> None:
         """Try mutations for so long, or so many of them."""
         rng, corpus = random.Random(seed), list(self.valid)
-        self._peak = peak_mib()
         for files in self.valid:
             self.one(files)
         end = time.monotonic() + seconds
@@ -155,6 +153,7 @@ class Trial:
             self.note()
         self.tried.inputs += 1
         what: str | None = None
+        before = forget_peak()
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         signal.alarm(WAITED)
         self.watch.seen.clear()
@@ -173,9 +172,9 @@ class Trial:
         self.watch.listening = False
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
-        grown = peak_mib() - self._peak
+        # Making the input took memory, too: what was before is not the reader's.
+        grown = peak_mib() - before
         if grown > GROWTH_MIB:
-            self._peak += grown
             what = what or f"took {grown} MiB"
         for seen in self.watch.seen:
             what = seen

@@ -23,6 +23,7 @@ from paribus.errors import DataError
 _UNSIGNED_BYTE = 8
 # More than any file of the family; a compressed header could otherwise promise 10¹⁸ bytes.
 MAXIMUM_BYTES = 1 << 32
+PIECE = 1 << 20
 
 
 class Readable(Protocol):
@@ -75,7 +76,7 @@ def parse(file: Readable, shape: tuple[int | None, ...], name: str) -> npt.NDArr
     if length > most:
         raise DataError(f"{name}: its header promises {length} bytes; allowed: up to {most}")
     # One byte more than promised shows that a file is too long without reading the rest of it.
-    content = file.read(length + 1)
+    content = _up_to(length + 1, file)
     if len(content) != length:
         found = f"only {len(content)}" if len(content) < length else "more than that"
         raise DataError(
@@ -83,3 +84,11 @@ def parse(file: Readable, shape: tuple[int | None, ...], name: str) -> npt.NDArr
             "damaged or incomplete, fetch it again"
         )
     return np.frombuffer(content, dtype=np.uint8).reshape(sizes)
+
+
+def _up_to(size: int, file: Readable) -> bytearray:
+    """Return so many bytes, or all that there are: a stream takes the room for them beforehand."""
+    content = bytearray()
+    while piece := file.read(min(PIECE, size - len(content))):
+        content += piece
+    return content
