@@ -162,7 +162,7 @@ def _orientation(image: Image.Image) -> int:
 @contextmanager
 def _opened(path: Path | Encoded) -> Iterator[Image.Image]:
     try:
-        with Image.open(opened(path), formats=FORMATS) as image:
+        with opened(path) as file, Image.open(file, formats=FORMATS) as image:
             pixels = image.width * image.height
             if pixels > MAXIMUM_PIXELS:
                 raise DataError(

@@ -1,6 +1,7 @@
 """Folders of images, made here: what is read, and what is refused by the file's name."""
 
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 from PIL import Image
 
 from paribus import data
+from paribus.data.decode import decode
+from paribus.data.encoded import File
 from paribus.errors import DataError
 from paribus.spec.data import Data
 
@@ -124,6 +127,25 @@ def png_header(width: int, height: int) -> bytes:
         content += struct.pack(">I", len(body)) + chunk + body
         content += struct.pack(">I", zlib.crc32(chunk + body))
     return content
+
+
+def test_no_room_is_taken_for_what_a_png_only_promises(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    save(path, pixels(0, 6, 5, 3))
+    whole = path.read_bytes()
+    at = whole.index(b"IDAT") - 4
+    path.write_bytes(whole[:at] + struct.pack(">I", 0x7FFFFFFF) + whole[at + 4 :])
+    with File(path) as file:
+        assert file.read(0x7FFFFFFF) == path.read_bytes()
+        assert file.read() == b""
+        file.seek(3)
+        assert file.read(2) + file.read(-1) == path.read_bytes()[3:]
+    tracemalloc.start()
+    # Pillow takes what there is, as of any file that ends early.
+    decode(path, 3, None, Image.Resampling.BILINEAR, (0, 0, 0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 24
 
 
 def truncate(folder: Path) -> None:

@@ -130,6 +130,25 @@ def test_a_saved_dict_has_parts_and_its_classes_the_names_that_it_says(load, tmp
     assert dataset.given_test.tolist() == [3, 4]
 
 
+@pytest.mark.parametrize("source", ["parquet", "datasets"])
+@pytest.mark.parametrize("twice", ["", "text"])
+def test_two_columns_of_a_name_are_refused_where_one_is_wanted(
+    load, tmp_path, source, twice
+) -> None:
+    names = [twice, twice, "label"] if twice else [twice, twice, "label", "text"]
+    columns = [[["a", "b"], ["c", "d"], [0, 1], ["t", "u"]][place] for place in range(len(names))]
+    table, path = pa.Table.from_arrays([pa.array(c) for c in columns], names), tmp_path / "d"
+    if source == "datasets":
+        tables.saved(path, [table], {})
+    else:
+        pq.write_table(table, path := tmp_path / "d.parquet")
+    if not twice:
+        assert texts(load(path, source)) == ["t", "u"]
+        return
+    with pytest.raises(DataError, match="has 2 columns called 'text'; rename them"):
+        load(path, source)
+
+
 def test_class_names_may_stand_in_a_schema(load, tmp_path) -> None:
     stored = {"info": {"features": {"label": tables.class_label("z", "a")}}}
     columns = pa.table({"text": ["t", "u"], "label": [1, 0]})

@@ -11,6 +11,7 @@ would.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,7 +105,9 @@ def _image(section: Data, reader: Reader) -> str | None:
     """Return the column of images that stands where the text would, if there is one."""
     if not reader.images:
         return None
-    images = [name for name in reader.names if is_image(reader.type(name))]
+    # A name that is there twice has no type; where such a column is wanted, that is said later.
+    counts = Counter(reader.names)
+    images = [name for name, n in counts.items() if n == 1 and is_image(reader.type(name))]
     if len(section.text.columns) == 1 and section.text.columns[0] in images:
         return section.text.columns[0]
     if any(name in reader.names for name in section.text.columns) or not images:
