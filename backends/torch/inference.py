@@ -47,8 +47,7 @@ class Inference:
                 module = module.to(torch.bfloat16)
             if way.channels_last:
                 module = module.to(memory_format=torch.channels_last)
-                if stepper.device.type == "cpu":
-                    products.attach(module, stepper.network, stepper.model.names)
+                products.attach(module, stepper.network, stepper.model.names)
         self._module = module.eval()
 
     def forward(self, x: Tensor, positions: Tensor | None) -> Tensor:

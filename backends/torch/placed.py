@@ -52,7 +52,7 @@ class Placed:
             module = module.to(memory_format=torch.channels_last)
         self.module: nn.Module = module.eval().requires_grad_(False)
         self._names, self._whole = model.names, tuple(network.tensors)
-        self._network, self._own, self._on_cpu = network, model.own, device.type == "cpu"
+        self._network = network
         self._lent: list[Callable[[], None]] = []
         self._lend(channels_last)
         self._training = False
@@ -94,7 +94,7 @@ class Placed:
         """Let convolutions be products, or be what they are again."""
         while self._lent:
             self._lent.pop()()
-        if channels_last and self._on_cpu and not self._own:
+        if channels_last:
             self._lent = products.attach(self.module, self._network, self._names)
 
     def _bind(self, flat: Flat, whole_gradient: bool) -> None:

@@ -33,16 +33,18 @@ BLOCK = 32
 def attach(
     module: nn.Module, network: Network, names: Mapping[str, tuple[str, ...]]
 ) -> list[Callable[[], None]]:
-    """Let a module's convolutions be products where that is faster.
+    """Let a module's convolutions be products where that is faster, on a CPU.
 
     Args:
-        module: whose weights and images are channels last.
+        module: whose weights and images are channels last, with memory.
         network: what it computes.
         names: canonical tensor name → names in its state dict.
 
     Returns:
         What takes it back, a function for each.
     """
+    if any(part.device.type != "cpu" for part in module.parameters()):
+        return []
     return [
         _lend(module.get_submodule(names[f"{node.name}.weight"][0].rpartition(".")[0]), node)
         for node in network.nodes
