@@ -10,6 +10,7 @@ from typing import Any
 
 from paribus import registry, status
 from paribus.cachefolder import cache_folder
+from paribus.collecting import set_aside
 from paribus.errors import (
     DataError,
     NonFiniteLoss,
@@ -159,6 +160,7 @@ def attempt(
             progress or Progress() as shown,
             machine,
             Interruption() as interruption,
+            set_aside(),
         ):
             if thrift.events:
                 shown.note(thrift.said)

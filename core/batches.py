@@ -226,7 +226,7 @@ class Epoch:
             return self._plan(start, limit)
         known = schedule.shared.plan(self.number, start, limit, lambda: self._plan(start, limit))
         first = self.number * schedule.steps_per_epoch + start
-        return replace(known, scalars=schedule.scalars(first, known.steps))
+        return known.with_scalars(schedule.scalars(first, known.steps))
 
     def _plan(self, start: int, limit: int) -> TrainPlan:
         schedule, inputs = self.schedule, self.schedule.inputs

@@ -125,6 +125,13 @@ class TrainPlan:
         """Whether no row is padding."""
         return bool((self.counts == self.indices.shape[2]).all())
 
+    def with_scalars(self, scalars: dict[str, Floats]) -> TrainPlan:
+        """Return the same steps with other scalars, in a third of ``replace``'s time."""
+        return TrainPlan(
+            self.indices, self.counts, self.weights, scalars, self.preprocess, self.augmentation,
+            self.targets, self.noise,
+        )  # fmt: skip
+
     def first(self, count: int) -> TrainPlan:
         """Return the first ``count`` steps, or all where there are no more."""
         return self.taken(slice(count))

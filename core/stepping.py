@@ -7,12 +7,11 @@ where the state of the run is kept: then none is.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
-
-import numpy as np
 
 from paribus.adapter import Pending
 from paribus.batches import Schedule
@@ -227,26 +226,33 @@ class Steps:
         work.pace.adapt(plan.steps, work.clock() - sent)
         first = (at.epoch - 1) * work.schedule.steps_per_epoch + at.start + 1
         rows = step_rows(work.labels, at.epoch, first, plan, results)
-        skipping, losses = self._skipping, results.losses
-        bad = np.flatnonzero(~np.isfinite(losses)) if skipping is None else bad_steps(results)
+        skipping, losses = self._skipping, results.losses.tolist()
+        bad = _not_finite(losses) if skipping is None else bad_steps(results).tolist()
         # Steps after the first bad one mean nothing, and how many there are depends on the chunk.
-        rows = rows[: bad[0] + 1] if bad.size else rows
-        new = rows if skipping is None else skipping.new(rows, bad=bool(bad.size))
+        rows = rows[: bad[0] + 1] if bad else rows
+        new = rows if skipping is None else skipping.new(rows, bad=bool(bad))
         work.record(new)
         work.keeping.advance(len(new))
-        if bad.size:
+        if bad:
             if skipping is not None and skipping.in_a_row < work.schedule.recipe.most_skipped:
-                raise Found(at.start + int(bad[0]))
+                raise Found(at.start + bad[0])
             before = 0 if skipping is None else skipping.in_a_row - 1
             raise diverged(work.title, rows[-1], before, work.session.export_weights())
-        work.progress.advance(len(new), float(losses[-1]))
+        work.progress.advance(len(new), losses[-1])
         at.start += plan.steps
         if skipping is not None:
             skipping.made()
         totals = work.schedule.totals(fed.asked).tolist()
-        for loss, total in zip(losses.tolist(), totals, strict=True):
+        for loss, total in zip(losses, totals, strict=True):
             at.loss_sum += loss * total
             at.counted += total
+
+
+def _not_finite(losses: Sequence[float]) -> list[int]:
+    """Return which losses are infinite or NaN; most often one sum tells that none is."""
+    if isfinite(sum(losses)):
+        return []
+    return [step for step, loss in enumerate(losses) if not isfinite(loss)]
 
 
 class _Lap:

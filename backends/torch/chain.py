@@ -17,6 +17,7 @@ from torch import Tensor
 
 from paribus.adapter import Task
 from paribus.architectures import Network, Node
+from paribus.backends.torch import dense
 from paribus.backends.torch.noise import mix, signed
 from paribus.noise import GOLDEN, scale, threshold, words_per_row
 
@@ -72,8 +73,12 @@ class Linear(Layer):
         """Return [r, b, out]."""
         self._x = x
         weight, across = weights[self._weight], x.transpose(1, 2)
-        if self._biased:
-            found = torch.baddbmm(weights[self._bias].unsqueeze(2), weight, across)
+        bias = weights[self._bias].unsqueeze(2) if self._biased else None
+        found = dense.of_many(x, weight)
+        if found is not None:
+            found = found if bias is None else found.add_(bias)
+        elif bias is not None:
+            found = torch.baddbmm(bias, weight, across)
         else:
             found = torch.bmm(weight, across)
         return found.transpose(1, 2)
@@ -85,7 +90,11 @@ class Linear(Layer):
         across = gradient.transpose(1, 2)
         if self._weight in found:
             by = found[self._weight]
-            torch.baddbmm(by, across, self._x, beta=1.0 if more else 0.0, out=by)
+            whole = None if more else dense.of_many(self._x.transpose(1, 2), across)
+            if whole is not None:
+                by.copy_(whole)
+            else:
+                torch.baddbmm(by, across, self._x, beta=1.0 if more else 0.0, out=by)
         if self._biased and self._bias in found:
             by = found[self._bias]
             if more:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from paribus.adapter import Task
 from paribus.architectures import Network
-from paribus.backends.torch import products
+from paribus.backends.torch import dense, products
 from paribus.backends.torch.flat import PIECE, Apart, Flat
 from paribus.backends.torch.models import Model
 from paribus.backends.torch.noise import Noise
@@ -54,6 +54,8 @@ class Placed:
         self._names, self._whole = model.names, tuple(network.tensors)
         self._network = network
         self._lent: list[Callable[[], None]] = []
+        # The user's own code may look at its layers' forward methods.
+        self._fitting = device.type == "cpu" and not model.own
         self._lend(channels_last)
         self._training = False
         # Norms and clipping look at all gradients as one vector.
@@ -91,11 +93,18 @@ class Placed:
         self._lend(channels_last)
 
     def _lend(self, channels_last: bool) -> None:
-        """Let convolutions be products, or be what they are again."""
+        """Let layers compute in the way that is fastest with images in this order of memory."""
+        self._return()
+        if channels_last:
+            self._lent += products.attach(self.module, self._network, self._names)
+        if self._fitting:
+            self._lent += dense.attach(self.module)
+        self._last = channels_last
+
+    def _return(self) -> None:
+        """Let layers be what they are."""
         while self._lent:
             self._lent.pop()()
-        if channels_last:
-            self._lent = products.attach(self.module, self._network, self._names)
 
     def _bind(self, flat: Flat, whole_gradient: bool) -> None:
         """Make every parameter and statistic a view of its canonical tensor."""
@@ -145,13 +154,12 @@ class Placed:
 
     def copy(self) -> nn.Module:
         """Return an ordinary module with memory of its own: evaluation mode, everything free."""
-        lent = bool(self._lent)
-        self._lend(False)
+        self._return()
         try:
             with self.noise.detached():
                 module = deepcopy(self.module).eval().requires_grad_(True)
         finally:
-            self._lend(lent)
+            self._lend(self._last)
         for name in self._counting:
             zero = torch.zeros((), dtype=torch.int64, device=next(module.parameters()).device)
             module.get_submodule(name).register_buffer(COUNTER, zero)

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paribus.architectures import Network, Node
+from paribus.backends.torch import dense
 
 # Places of an output up to which a product is faster, for windows of one place and for larger ones.
 FEW_POINTS, FEW_WINDOWS = 36, 16
@@ -85,7 +86,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, paddin
         if padding > 0:
             rows = F.pad(rows, (0, 0, 0, 1))
         rows = rows.index_select(0, places).view(-1, kernel * kernel * channels)
-    outputs = F.linear(rows, weight.permute(0, 2, 3, 1).reshape(len(weight), -1), bias)
+    outputs = dense.linear(rows, weight.permute(0, 2, 3, 1).reshape(len(weight), -1), bias)
     height, width = ((n + 2 * padding - kernel) // stride + 1 for n in (height, width))
     return outputs.view(count, height, width, -1).permute(0, 3, 1, 2)
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paribus.architectures import Node
+from paribus.backends.torch import dense
 from paribus.backends.torch.noise import Attention
 
 
@@ -129,7 +130,7 @@ class SharedLinear(nn.Module):
 
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
         """Return one output per row of ``weight``."""
-        return F.linear(x, weight, self.bias)
+        return dense.linear(x, weight, self.bias)
 
 
 class TransposedLinear(nn.Module):
@@ -142,7 +143,7 @@ class TransposedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x·W + bias."""
-        return F.linear(x, self.weight.t(), self.bias)
+        return dense.linear(x, self.weight.t(), self.bias)
 
 
 OPERATIONS: dict[str, Callable[[Node], nn.Module]] = {

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,8 @@ from paribus.plan import Augmentation, EvalPlan, Integers, Preprocess, TrainPlan
 
 # Rows of a batch, where their arithmetic is that of a training's batches: enough for the kernels.
 BATCH = 32
-# What vectors of every width divide, up to eight numbers.
-VECTOR = 8
+# Filled up rows of a batch that tell something of its arithmetic.
+TELLING = 8
 # Batches of a shape that are compared at most, and the multiply-adds that these may take.
 MOST_PROBES, PROBING = 64, 2_000_000_000
 
@@ -47,8 +47,7 @@ class Group:
     draws: Augmentation | None = None
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """A batch's: its rows, and the tokens that they are padded to (None for other data)."""
 
     rows: int
@@ -109,7 +108,7 @@ class Body:
             needed = -(-left // batch) * batch
             plan = np.arange(needed, dtype=np.int64).reshape(-1, batch)
             found = self._forward(group, places, plan)
-            if needed - left >= VECTOR and count > batch:
+            if needed - left >= TELLING and count > batch:
                 self._filled[id(group)] = batch, places[left:needed], found[left:]
             yield found[:left]
 
@@ -118,10 +117,9 @@ class Body:
 
         Each batch is spread over the group and moved on by one, so that its last rows are others.
         """
-        filled = self._filled.get(id(group))
-        if filled is not None and filled[0] == shape.rows and shape.width == group.width:
+        count, filled = self._probes(group, shape), self._filled.get(id(group))
+        if count == 1 and filled is not None and (filled[0], group.width) == tuple(shape):
             return filled[1:]
-        count = self._probes(group, shape)
         spread = np.arange(shape.rows) * len(group.rows) // shape.rows
         places = (np.arange(count)[:, None] + spread).ravel() % len(group.rows)
         picked = Group(group.rows, shape.width, group.draws)
@@ -132,10 +130,10 @@ class Body:
         """Return how many batches show whether a shape's arithmetic is the same.
 
         In sums of many terms another order shows at once, in sums of few only now and then; those
-        cost little. Rows that fill whole vectors have no remainder that could be treated otherwise.
+        cost little. Another order may come from the number of rows, or from a row's place among
+        them: MKL's products in double precision round otherwise, on processors of AMD, where the
+        numbers of an example do not begin at a multiple of 64 bytes.
         """
-        if shape.rows % VECTOR == 0:
-            return 1
         most = min(MOST_PROBES, len(group.rows))
         return max(1, min(most, PROBING // max(1, shape.rows * self._cost)))
 
