@@ -73,6 +73,11 @@ class Compiled:
                 self.seconds += time.perf_counter() - start
             return self._functions[full](*placed)
 
+    def forget(self, which: Callable[[tuple[Any, ...]], bool]) -> None:
+        """Forget functions by their keys."""
+        for key in [key for key in self._functions if which(key)]:
+            del self._functions[key]
+
     def clear(self) -> None:
         """Forget all functions."""
         self._functions.clear()

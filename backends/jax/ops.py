@@ -65,10 +65,14 @@ def _linear(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
 
 
 def _biased(node: Node, x: Tensor, state: Pass) -> Tensor:
+    if node.name in state.folded:
+        return x + state.folded[node.name].astype(x.dtype)
     return x + state.own(node, "bias")[0].astype(x.dtype) if node.size("bias") else x
 
 
 def _batch_norm(node: Node, inputs: list[Tensor], state: Pass) -> Tensor:
+    if node.inputs[0] in state.folded:
+        return inputs[0]
     scale, offset, mean, variance = state.own(node, "weight", "bias", "running_mean", "running_var")
     x = inputs[0].astype(scale.dtype)
     if state.training and node.name not in state.frozen:

@@ -23,6 +23,7 @@ class Pass:
         real: bool [b], the rows that moments are taken over; None for all.
         keys: int32 [2] by name of a noisy node; empty where nothing is dropped.
         places: uint32 [b], the rows' places in the step's batch.
+        folded: convolution → bias, where its weights hold the batch norm after it as well.
         statistics: the running statistics after the pass, of the nodes that updated theirs.
     """
 
@@ -34,6 +35,7 @@ class Pass:
     real: Tensor | None = None
     keys: Mapping[str, Tensor] = field(default_factory=dict)
     places: Tensor | None = None
+    folded: Mapping[str, Tensor] = field(default_factory=dict)
     statistics: dict[str, Tensor] = field(default_factory=dict)
 
     def own(self, node: Node, *leaves: str) -> list[Tensor]:

@@ -8,20 +8,22 @@ is a call, and so is a shard where a step has several.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from math import prod
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from paribus.adapter import Array, Numerics, Precision, Session, Task, Tensors
+from paribus.adapter import Array, Numerics, Precision, Task
 from paribus.architectures import LANGUAGE, Network
 from paribus.architectures.parts import Part
-from paribus.backends.jax import native
 from paribus.backends.jax.compiled import Compiled
+from paribus.backends.jax.fast import Setup, about
+from paribus.backends.jax.holding import Holding
 from paribus.backends.jax.memory import memory
 from paribus.backends.jax.plans import (
     Data,
@@ -35,12 +37,12 @@ from paribus.backends.jax.plans import (
     rows_of,
     steps_of,
 )
-from paribus.backends.jax.state import State, exported, exported_slots, initial, with_slots
 from paribus.backends.jax.steps import Steps, Total
-from paribus.belongings import NOTHING, Belongings
 from paribus.errors import DataError, Unsupported
 from paribus.places import places
 from paribus.plan import EvalPlan, StepResults, Sums, TrainPlan
+from paribus.tuning import Choice, Tuning
+from paribus.tuning.fast import Fast
 
 
 class UnderWay:
@@ -57,76 +59,69 @@ class UnderWay:
         return StepResults(rows[:, 0].copy(), rows[:, 1].copy() if self._norms else None)
 
 
-class JaxSession(Session):
+# The functions of a session and what is compiled in → the function to compile.
+Make = Callable[[Steps, Any], Callable[..., Any]]
+T = TypeVar("T")
+
+
+class JaxSession(Holding):
     """See ``paribus.adapter.Session``; ``device`` is JAX's own."""
 
     def __init__(
         self, network: Network, task: Task, device: Any, precision: Precision, numerics: Numerics
     ) -> None:
-        self._network, self._task = network, task
-        self._numpy = np.dtype("float64" if precision == "float64" else "float32")
-        products = jnp.bfloat16 if precision == "bfloat16" else self._numpy
-        self._steps = Steps(network, task, self._numpy, products)
-        self._compiled = Compiled(device, strict=numerics == "strict")
+        self._device, self._numerics = device, numerics
+        parameters = np.dtype("float64" if precision == "float64" else "float32")
+        super().__init__(network, task, parameters, Compiled(device, strict=numerics == "strict"))
+        self._steps = Steps(network, task, self._numpy, self._numpy)
         # In ``strict`` a part takes its steps as the whole does: in a loop XLA rounds otherwise.
         strict, whole = numerics == "strict", network.whole if isinstance(network, Part) else None
         nodes = whole.nodes if strict and whole is not None else network.nodes
         convolves = any(node.op == "conv2d" for node in nodes)
-        self._looped = not convolves or device.platform != "cpu"
+        self.setup = Setup(precision == "bfloat16", not convolves or device.platform != "cpu")
+        self._fast: Fast[Setup] | None = None
         frozen = task.frozen_norms(network)
         moving = [n for n in network.nodes if n.op == "batch_norm" and n.name not in frozen]
         self._moments = bool(moving)
         # These see one value per channel and example.
         self._pointwise = [node.name for node in moving if prod(node.shape[1:]) == 1]
-        self._state = State({}, {})
 
-    def import_weights(self, tensors: Tensors) -> None:
-        """Copy all tensors to the device; slots become zero."""
-        with self._compiled.computing():
-            self._state = initial(self._network, self._task, tensors, self._copied)
+    def tune(self, tuning: Tuning) -> None:
+        """Choose at the first steps, and at the first evaluation that is worth it."""
+        if self._numerics == "fast":
+            known = about(
+                self._network, self._task, self._device, self.setup,
+                float32=self._numpy == np.float32,
+            )  # fmt: skip
+            self._fast = Fast(self, known, tuning)
 
-    @memory
-    def export_weights(self) -> dict[str, Array]:
-        """Return copies of all canonical tensors."""
-        return exported(self._state.weights, self._network)
-
-    def import_optimizer(self, slots: Mapping[str, Tensors]) -> None:
-        """Set every slot."""
-        with self._compiled.computing():
-            self._state = with_slots(self._state, self._network, self._task, slots, self._copied)
-
-    @memory
-    def export_optimizer(self) -> dict[str, dict[str, Array]]:
-        """Return copies of all slots."""
-        return exported_slots(self._state, self._task)
-
-    def put(self, x: Array, y: Array | None) -> Handle:
-        """Copy examples to the device as they are."""
-        numbers = self._network.objective == "regression"
-        labels = None if y is None else y.astype(self._numpy if numbers else np.int64, copy=False)
-        with self._compiled.computing():
-            return self._compiled.place(Handle(x, labels))  # type: ignore[no-any-return]
+    @property
+    def choices(self) -> list[Choice]:
+        """What was chosen so far."""
+        return [] if self._fast is None else self._fast.choices
 
     @memory
     def train_steps(self, handle: Handle, plan: TrainPlan) -> UnderWay:
+        """Start K steps, in the way that was chosen."""
+        if self._fast is not None:
+            self._trying(lambda fast: fast.train(handle, plan))
+        return self.advance(handle, plan)
+
+    def advance(self, handle: Handle, plan: TrainPlan) -> UnderWay:
         """Start K steps, in one call or in one a step."""
         data, reading, steps = self._prepare(handle, plan, self._steps.scalar_names())
         rows: list[Any] = []
-        if self._looped:
+        if self.setup.looped:
             # Lengths of plans vary, and each would cost a compilation.
             size = sum(array.nbytes for array in jax.tree.leaves(steps)) // plan.steps
             at = np.minimum(np.arange(places(plan.steps, size)), plan.steps - 1)
             steps = jax.tree.map(lambda array: array[at], steps)
-            self._advance(
-                rows, "many", self._steps.many, reading, data, steps, np.int64(plan.steps)
-            )
+            self._advance(rows, "many", Steps.many, reading, data, steps, np.int64(plan.steps))
         else:
             for k in range(plan.steps):
                 step: Step = jax.tree.map(lambda array, k=k: array[k], steps)
                 total = self._total(data, step, reading)
-                self._advance(
-                    rows, "update", lambda _: self._steps.update, None, total, step.scalars
-                )
+                self._advance(rows, "update", _update, None, total, step.scalars)
         return UnderWay(rows, plan.steps, self._task.norms)
 
     @memory
@@ -142,9 +137,9 @@ class JaxSession(Session):
     def evaluate(self, handle: Handle, plan: EvalPlan) -> Sums:
         """Return the sums over all batches; the losses are added in float64 on the device."""
         self._require_labels(handle)
-        sums: Any = (np.float64(0), np.int64(0))
+        setup, sums = self._evaluated(handle, plan), (np.float64(0), np.int64(0))
         for data, rows, reading in self._batches(handle, plan, training=False, labelled=True):
-            sums = self._call("evaluate", self._steps.evaluate, reading, sums, data, rows)
+            sums = self._call(setup, "evaluate", Steps.evaluate, reading, sums, data, rows)
         predictions = int(plan.counts.sum())
         if self._network.objective == "causal_lm":
             predictions *= length_of(handle, plan.preprocess, self._network, labelled=True)
@@ -154,18 +149,24 @@ class JaxSession(Session):
         return Sums(float(sums[0]), int(sums[1]), predictions)
 
     def predict(self, handle: Handle, plan: EvalPlan) -> Array:
-        """Return the real rows' outputs."""
-        return self.forward(handle, plan, training=False)
+        """Return the real rows' outputs, in the way that was chosen."""
+        return self.outputs(handle, plan, self._evaluated(handle, plan))
 
-    @memory
+    def outputs(self, handle: Handle, plan: EvalPlan, setup: Setup) -> Array:
+        """Return the real rows' outputs in evaluation mode."""
+        return self._outputs(handle, plan, setup, training=False)
+
     def forward(self, handle: Handle, plan: EvalPlan, *, training: bool) -> Array:
         """Return the real rows' outputs, batch by batch."""
+        return self._outputs(handle, plan, self.setup, training=training)
 
-        def make(reading: Reading) -> Callable[..., Any]:
-            return self._steps.outputs(reading, training)
+    @memory
+    def _outputs(self, handle: Handle, plan: EvalPlan, setup: Setup, *, training: bool) -> Array:
+        def make(steps: Steps, reading: Reading) -> Callable[..., Any]:
+            return steps.outputs(reading, training)
 
         found = [
-            self._call(("outputs", training), make, reading, data, rows)[: rows.count]
+            self._call(setup, ("outputs", training), make, reading, data, rows)[: rows.count]
             for data, rows, reading in self._batches(handle, plan, training=training)
         ]
         return np.concatenate([np.asarray(part) for part in found])
@@ -173,55 +174,69 @@ class JaxSession(Session):
     def activations(self, handle: Handle, plan: EvalPlan, *, training: bool) -> dict[str, Array]:
         """Return every node's output for the real rows."""
 
-        def make(reading: Reading) -> Callable[..., Any]:
-            return self._steps.activations(reading, training)
+        def make(steps: Steps, reading: Reading) -> Callable[..., Any]:
+            return steps.activations(reading, training)
 
         found = [
             jax.tree.map(
                 lambda part, count=rows.count: np.asarray(part)[:count],
-                self._call(("activations", training), make, reading, data, rows),
+                self._call(self.setup, ("activations", training), make, reading, data, rows),
             )
             for data, rows, reading in self._batches(handle, plan, training=training)
         ]
         nodes = (node.name for node in self._network.nodes)
         return {name: np.concatenate([part[name] for part in found]) for name in nodes}
 
-    def native(self) -> native.Model:
-        """Return the function and a copy of the parameters, for the user to keep."""
-        with self._compiled.computing():
-            params = {name: jnp.array(value) for name, value in self._state.weights.items()}
-        return native.Model(native.application(self._network), params)
-
-    def save_native(self, folder: Path, belongings: Belongings = NOTHING) -> Path:
-        """Write ``model.safetensors`` and ``apply.jax``; return the path of the former."""
-        with self._compiled.computing():
-            return native.save(self._network, self.export_weights(), folder)
+    def settle(self) -> None:
+        """Forget what was compiled for training in another setup."""
+        self._compiled.forget(lambda key: key[0] != self.setup)
 
     def close(self) -> None:
-        """Let go of everything; what ``native`` returned lives on with its user."""
-        self._compiled.clear()
-        self._state = State({}, {})
+        """Let go of everything."""
+        self._fast = None
+        super().close()
 
-    def _copied(self, array: Array) -> Any:
-        # On a CPU, what is merely placed would share the caller's memory.
-        return self._compiled.place(jnp.array(array, dtype=self._numpy, copy=True))
+    def _evaluated(self, handle: Handle, plan: EvalPlan) -> Setup:
+        """Return how to evaluate a plan."""
+        if self._fast is None:
+            return self.setup
+        return self._trying(lambda fast: fast.evaluation(handle, plan))
+
+    def _trying(self, ask: Callable[[Fast[Setup]], T]) -> T:
+        """Ask the tuner; the time that trying takes is compiling's, whatever it was spent on."""
+        assert self._fast is not None
+        start, before = time.perf_counter(), len(self._fast.choices)
+        compiled = self._compiled.seconds
+        found = ask(self._fast)
+        if len(self._fast.choices) > before:
+            self._compiled.seconds = compiled + time.perf_counter() - start
+            self.compile_seconds = self._compiled.seconds
+        return found
+
+    def _computing(self, setup: Setup) -> Steps:
+        """Return the functions that compute in a setup."""
+        products = jnp.bfloat16 if setup.bfloat16 else self._numpy
+        return replace(self._steps, products=products, folded=setup.folded)
 
     def _advance(
-        self, rows: list[Any], name: str, make: Callable[..., Any], reading: Any, *given: Any
+        self, rows: list[Any], name: str, make: Make, reading: Reading | None, *given: Any
     ) -> None:
         """Replace the state by that after one call; its memory is used again."""
+        setup = self.setup
         state, row = self._compiled.call(
-            (name, reading), lambda: make(reading), self._state, *given, donated=(0,)
-        )
+            (setup, name, reading), lambda: make(self._computing(setup), reading),
+            self._state, *given, donated=(0,),
+        )  # fmt: skip
         self._state = state
         self.compile_seconds = self._compiled.seconds
         rows.append(row)
 
-    def _call(self, key: Any, make: Callable[..., Any], reading: Reading, *given: Any) -> Any:
+    def _call(self, setup: Setup, key: Any, make: Make, reading: Reading, *given: Any) -> Any:
         """Call a function of the weights that leaves them as they are."""
         result = self._compiled.call(
-            (key, reading), lambda: make(reading), self._state.weights, *given
-        )
+            (setup, key, reading), lambda: make(self._computing(setup), reading),
+            self._state.weights, *given,
+        )  # fmt: skip
         self.compile_seconds = self._compiled.seconds
         return result
 
@@ -230,7 +245,9 @@ class JaxSession(Session):
         total = self._nothing()
         for shard in range(step.shards.count.shape[0]):
             rows: Rows = jax.tree.map(lambda array, s=shard: array[s], step.shards)
-            total = self._call("shard", self._steps.shard, reading, total, data, rows, step.keys)
+            total = self._call(
+                self.setup, "shard", Steps.shard, reading, total, data, rows, step.keys
+            )
         return total
 
     def _nothing(self) -> Total:
@@ -274,3 +291,7 @@ class JaxSession(Session):
                 "this data was put on the device without labels; training and evaluation need "
                 "them. Call put(x, y) with y int64 [N]"
             )
+
+
+def _update(steps: Steps, reading: None) -> Callable[..., Any]:
+    return steps.update

@@ -16,6 +16,7 @@ from jax import lax
 
 from paribus.adapter import Task
 from paribus.architectures import Network
+from paribus.backends.jax.fast import fold
 from paribus.backends.jax.inputs import inputs, labels
 from paribus.backends.jax.losses import right, row_losses
 from paribus.backends.jax.ops import run
@@ -42,12 +43,14 @@ class Steps:
 
     Attributes:
         dtype: of the parameters; products: of convolutions and linear layers.
+        folded: whether evaluation folds BatchNorm into convolutions.
     """
 
     network: Network
     task: Task
     dtype: Any
     products: Any
+    folded: bool = False
 
     def scalar_names(self) -> tuple[str, ...]:
         """Return the names of the plan's scalars that an update reads."""
@@ -197,6 +200,9 @@ class Steps:
     ) -> Pass:
         places = jnp.arange(rows.indices.shape[0])
         named = {} if keys is None else dict(zip(self.network.noisy, keys, strict=True))
+        biases: Tensors = {}
+        if self.folded and not training:
+            weights, biases = fold(self.network, weights)
         return Pass(
             weights,
             self.dtype,
@@ -206,6 +212,7 @@ class Steps:
             places < rows.count if reading.padded else None,
             named,
             (places + rows.first).astype(jnp.uint32),
+            biases,
         )
 
     def _outputs(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +19,7 @@ import tensorflow as tf
 from paribus.adapter import Array, Numerics, Precision, Task
 from paribus.allocator import keep_memory
 from paribus.architectures import LANGUAGE, Network
-from paribus.backends.tensorflow.fast import Fast, Setup
+from paribus.backends.tensorflow.fast import Setup, about
 from paribus.backends.tensorflow.forwards import Inputs
 from paribus.backends.tensorflow.holding import Holding
 from paribus.backends.tensorflow.inputs import Layout
@@ -30,6 +30,9 @@ from paribus.errors import DataError, Unsupported
 from paribus.places import places
 from paribus.plan import EvalPlan, Preprocess, Sums, TrainPlan
 from paribus.tuning import Choice, Tuning
+from paribus.tuning.fast import Fast
+
+T = TypeVar("T")
 
 
 class TensorFlowSession(Holding):
@@ -45,7 +48,7 @@ class TensorFlowSession(Holding):
         parameters = np.dtype("float64" if precision == "float64" else "float32")
         super().__init__(network, task, parameters, traces)
         self.setup = Setup(precision == "bfloat16", self._untried(numerics))
-        self._fast: Fast | None = None
+        self._fast: Fast[Setup] | None = None
         dtype = tf.as_dtype(self._numpy)
         frozen = task.frozen_norms(network)
         moving = [n for n in network.nodes if n.op == "batch_norm" and n.name not in frozen]
@@ -68,21 +71,20 @@ class TensorFlowSession(Holding):
         own = "native" in self._network.operations
         if self._numerics == "fast" and not own:
             self.setup = replace(self.setup, xla=False)
-            cpu = self.place.startswith("CPU")
-            self._fast = Fast(self, self._network, self._task, tuning, cpu)
+            known = about(
+                self._network, self._task, self.place, self.setup,
+                float32=self._numpy == np.float32,
+            )  # fmt: skip
+            self._fast = Fast(self, known, tuning)
 
     @property
     def choices(self) -> list[Choice]:
         """What was chosen so far."""
         return [] if self._fast is None else self._fast.choices
 
-    @property
-    def float32(self) -> bool:
-        """Whether parameters have single precision."""
-        return self._numpy == np.float32
-
-    def forget_others(self, setup: Setup) -> None:
+    def settle(self) -> None:
         """Forget the graphs of training in another setup."""
+        setup = self.setup
         self._traces.forget(lambda key: key[0] in ("train", "gradients") and key[1] != setup)
 
     def _traced(
@@ -170,13 +172,11 @@ class TensorFlowSession(Holding):
 
     def predict(self, handle: Handle, plan: EvalPlan) -> Array:
         """Return the real rows' logits, in the way that was chosen."""
-        self._evaluated(handle, plan)
-        return self.outputs(handle, plan)
+        return self.outputs(handle, plan, self._evaluated(handle, plan))
 
-    def outputs(self, handle: Handle, plan: EvalPlan) -> Array:
-        """Return the real rows' logits, in the way that is chosen or being tried."""
-        chosen = None if self._fast is None else self._fast.evaluating
-        return self._logits(handle, plan, False, chosen or self.setup)
+    def outputs(self, handle: Handle, plan: EvalPlan, setup: Setup) -> Array:
+        """Return the real rows' logits in evaluation mode."""
+        return self._logits(handle, plan, False, setup)
 
     def forward(self, handle: Handle, plan: EvalPlan, *, training: bool) -> Array:
         """Return the real rows' logits, batch by batch."""
@@ -190,18 +190,18 @@ class TensorFlowSession(Holding):
         """Return how to evaluate a plan."""
         if self._fast is None:
             return self.setup
-        self._trying(lambda fast: fast.evaluate(handle, plan))
-        return self._fast.evaluating or self.setup
+        return self._trying(lambda fast: fast.evaluation(handle, plan))
 
-    def _trying(self, ask: Callable[[Fast], None]) -> None:
+    def _trying(self, ask: Callable[[Fast[Setup]], T]) -> T:
         """Ask the tuner; the time that trying takes is compiling's, whatever it was spent on."""
         assert self._fast is not None
         start, before = time.perf_counter(), len(self._fast.choices)
         compiled = self._traces.seconds
-        ask(self._fast)
+        found = ask(self._fast)
         if len(self._fast.choices) > before:
             self._traces.seconds = compiled + time.perf_counter() - start
             self.compile_seconds = self._traces.seconds
+        return found
 
     def activations(self, handle: Handle, plan: EvalPlan, *, training: bool) -> dict[str, Array]:
         """Return every node's output for the real rows, batch by batch."""

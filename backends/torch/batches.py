@@ -8,6 +8,8 @@ are left out; on small networks each one is a noticeable share of a step.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from copy import copy
 from dataclasses import dataclass
 from typing import cast
 
@@ -31,9 +33,20 @@ class Examples:
     y: Tensor | None
 
 
+# Bytes that are copied through pinned memory, which the process keeps once it has it.
+PINNED_BYTES = 256 << 20
+
+
 def tensor(array: Array, device: torch.device) -> Tensor:
-    """Return a tensor of ``array`` on ``device``; on the CPU it shares memory where it can."""
-    return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(device)
+    """Return a tensor of ``array`` on ``device``; on the CPU it shares memory where it can.
+
+    To a GPU it is copied while the host goes on: from pinned memory, which PyTorch does not use
+    again before it has been read.
+    """
+    host = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    if device.type == "cuda" and 0 < host.nbytes <= PINNED_BYTES:
+        return host.pin_memory().to(device, non_blocking=True)
+    return host.to(device)
 
 
 class Batches:
@@ -58,7 +71,7 @@ class Batches:
         self._x, self._dtype, self._channels_last = examples.x, dtype, channels_last
         self._objective = objective
         preprocess, augmentation = plan.preprocess, getattr(plan, "augmentation", None)
-        device = examples.x.device
+        device, self._preprocess = examples.x.device, preprocess
         self._scale = self._constant(preprocess.scale, 1.0)
         self._shift = self._constant(preprocess.shift, 0.0)
         self._length = preprocess.length
@@ -94,6 +107,32 @@ class Batches:
             counted = places < t.counts[..., None]
             arrays: tuple[Array, ...] = (t.tokens, t.positions, t.labels, counted)
             self._targets = tuple(tensor(array, device) for array in arrays)
+
+    @property
+    def kind(self) -> Hashable:
+        """What batches of different plans must agree in to be read by the same operations."""
+        shapes = [None if one is None else one.shape[1:] for one in (self._draws[0], self._labels)]
+        targets = [] if self._targets is None else [one.shape[1:] for one in self._targets]
+        flags = (self._flips, self._outside) if self._augmented else None
+        return self._preprocess, self._pad, flags, *shapes, *targets
+
+    def alone(self) -> Batches:
+        """Return batches of one step, in memory of their own; ``take`` says of which one."""
+        found = copy(self)
+        found._draws = self._draws[:, :1].clone()
+        if self._labels is not None:
+            found._labels = self._labels[:1].clone()
+        if self._targets is not None:
+            found._targets = tuple(part[:1].clone() for part in self._targets)
+        return found
+
+    def take(self, other: Batches, step: int) -> None:
+        """Become a step of other batches of the same kind, in the same memory."""
+        self._draws.copy_(other._draws[:, step : step + 1])
+        if self._labels is not None and other._labels is not None:
+            self._labels.copy_(other._labels[step : step + 1])
+        for mine, theirs in zip(self._targets or (), other._targets or (), strict=True):
+            mine.copy_(theirs[step : step + 1])
 
     def inputs(self, *at: int | slice) -> Tensor:
         """Return network inputs for the rows at ``indices[at]``.

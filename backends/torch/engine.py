@@ -120,6 +120,11 @@ class TorchSession(Session):
         labels = None if y is None else tensor(y.astype(dtype, copy=False), self._device)
         return Examples(tensor(x, self._device), labels)
 
+    def free(self, handle: Examples) -> None:
+        """Let go of examples."""
+        if self._open:
+            self._stepper.free(handle)
+
     @memory
     def train_steps(self, handle: Examples, plan: TrainPlan) -> Steps:
         """Queue K steps."""

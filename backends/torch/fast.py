@@ -1,8 +1,9 @@
 """Fast numerics: the ways of training and of evaluating that are tried, and what was chosen.
 
 Trained is with products in float32 or bfloat16 (autocast: parameters, norms, loss and update stay
-float32), with images in one order of memory or the other, on one thread or all. Evaluated is with a
-copy of the module (``inference``), for which BatchNorm may be folded as well.
+float32), with images in one order of memory or the other, on one thread or all, on a GPU with the
+launches of a step as one (``captured``). Evaluated is with a copy of the module (``inference``),
+for which BatchNorm may be folded as well.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 from paribus.adapter import Task
 from paribus.architectures.folding import foldable
 from paribus.backends.torch.batches import Examples
+from paribus.backends.torch.captured import WARM
 from paribus.backends.torch.inference import Inference, Way
 from paribus.backends.torch.settings import threads_for
 from paribus.backends.torch.stepper import Forward, Setup, Stepper
@@ -50,7 +52,7 @@ class Fast:
         """Choose how to train, at the first steps; every later step is computed in that way."""
         if self._trained:
             return
-        axes = self._axes(plan.indices.shape[-1])
+        axes = self._axes(plan.indices.shape[-1], training=True)
         if axes:
             stepper = self._stepper
             with unchanged(stepper):
@@ -69,7 +71,7 @@ class Fast:
         if self._way is None:
             if int(plan.counts.sum()) * stepper.multiplications < self._tuning.least_work:
                 return None
-            axes = self._axes(rows)
+            axes = self._axes(rows, training=False)
             if foldable(network):
                 axes = {"folded": (False, True), **axes}
             if not axes:
@@ -87,7 +89,12 @@ class Fast:
             self._inference = Inference(stepper, self._way)
         return self._inference.forward
 
-    def _axes(self, rows: int) -> Axes:
+    def _recordable(self) -> bool:
+        """Return whether a step's launches can be: nothing in it is drawn or looked at."""
+        drawn = self._stepper.network.noisy and self._task.native_noise
+        return not drawn and not self._task.clips
+
+    def _axes(self, rows: int, *, training: bool) -> Axes:
         """Return what can be chosen, strict numerics first."""
         stepper, strict = self._stepper, self._strict
         axes: dict[str, tuple[Setting, ...]] = {}
@@ -95,6 +102,8 @@ class Fast:
             axes["products"] = (FLOAT, HALF)
         if len(stepper.network.input_shape) == 3 and stepper.dtype == torch.float32:
             axes["channels_last"] = (strict.channels_last, not strict.channels_last)
+        if stepper.device.type == "cuda" and training and self._recordable():
+            axes["captured"] = (False, True)
         every = torch.get_num_threads()
         if stepper.device.type == "cpu" and every > 1:
             fits = threads_for(rows * stepper.multiplications, stepper.device)
@@ -125,6 +134,7 @@ def setup(strict: Setup, settings: Settings) -> Setup:
         settings.get("products") == HALF or strict.bfloat16,
         bool(settings.get("channels_last", strict.channels_last)),
         int(settings.get("threads", 0)),
+        bool(settings.get("captured", False)),
     )
 
 
@@ -173,13 +183,23 @@ class Training:
 
     def use(self, settings: Settings) -> None:
         """Train in this way, from the state at the beginning."""
-        self._stepper.change(setup(self._strict, settings))
+        chosen = setup(self._strict, settings)
+        self._stepper.change(chosen)
+        if chosen.captured:
+            self._stepper.run(self._handle, self._plan.taken(np.zeros(WARM + 1, np.int64)))
         with torch.no_grad():
             restore(self._stepper, self._tensors, self._slots)
 
     def answer(self) -> Answer:
         """Return the first step's loss and whole gradient."""
-        loss, found = self._stepper.gradients(self._handle, self._plan)
+        stepper = self._stepper
+        if stepper.setup.captured:
+            # A step as it is played; its gradient stays where it was found.
+            loss = float(stepper.run(self._handle, self._plan.first(1)).result().losses[0])
+            stepper.flat.gather()
+            found = stepper.flat.gradients
+        else:
+            loss, found = stepper.gradients(self._handle, self._plan)
         values = [found[name].detach().reshape(-1).cpu().numpy() for name in found]
         return Answer(np.array([loss]), np.concatenate(values))
 

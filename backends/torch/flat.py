@@ -145,8 +145,8 @@ class Flat:
         for one in self._apart:
             one.part.grad = None
 
-    def update(self, scalars: Mapping[str, float]) -> None:
-        """Apply the rule once; scalars are Python floats, so the device is not waited for."""
+    def update(self, scalars: Mapping[str, float | Tensor]) -> None:
+        """Apply the rule once; scalars are Python's, or on the device: it is not waited for."""
         apart = [one.gradient() for one in self._apart]
         for piece in self._pieces:
             gradient = piece.gradient
@@ -169,7 +169,7 @@ class Flat:
             for name, view in mine.items():
                 view.copy_(theirs[name])
 
-    def clip(self, norm: Tensor, limit: float) -> None:
+    def clip(self, norm: Tensor, limit: float | Tensor) -> None:
         """Scale the gradient so that its norm is at most ``limit``."""
         self.gradient.mul_((limit / (norm + 1e-6)).clamp_(max=1.0))
 

@@ -8,9 +8,10 @@ their number is known, so that neither BatchNorm nor the clock sees them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +20,9 @@ from torch import Tensor
 
 from paribus.adapter import Numerics, Task
 from paribus.architectures import Network
-from paribus.backends.torch import settings
+from paribus.backends.torch import captured, settings
 from paribus.backends.torch.batches import Batches, Examples, tensor
+from paribus.backends.torch.captured import Results, Tensors
 from paribus.backends.torch.flat import Flat
 from paribus.backends.torch.losses import row_losses
 from paribus.backends.torch.memory import memory
@@ -43,11 +45,13 @@ class Setup:
         bfloat16: whether convolutions and products are.
         channels_last: the order of images in memory.
         threads: of a CPU; 0 leaves it to the work (``settings.applied``).
+        captured: whether steps are recorded and played (``captured``), where they can be.
     """
 
     bfloat16: bool
     channels_last: bool
     threads: int = 0
+    captured: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,14 @@ class Steps:
         losses = self.losses.cpu().numpy().astype(np.float64)
         norms = None if self.norms is None else self.norms.cpu().numpy().astype(np.float64)
         return StepResults((losses * self.weights).sum(axis=(1, 2)), norms)
+
+
+class _At(NamedTuple):
+    """A step of a plan: its number, the real rows of its shards, and the keys of its noise."""
+
+    step: int
+    counts: list[int]
+    keys: Any
 
 
 class Stepper:
@@ -91,6 +103,8 @@ class Stepper:
         self.multiplications = settings.multiplications(network)
         self.flat = self._memory(setup)
         self.placed = Placed(network, task, model, self.flat, device, dtype, setup.channels_last)
+        self._recorded: dict[Hashable, captured.Captured] = {}
+        self._scalars = (*RULES[task.rule].scalars, *(("clip_norm",) if task.clips else ()))
 
     def _memory(self, setup: Setup) -> Flat:
         shapes = {name: self.network.tensors[name].shape for name in self._task.trainable}
@@ -104,31 +118,76 @@ class Stepper:
             flat.take(self.flat)
             self.placed.move(flat, setup.channels_last)
             self.flat = flat
+            # What was recorded computes on the other memory.
+            self._recorded.clear()
         self.setup = setup
 
     def run(self, handle: Examples, plan: TrainPlan) -> Steps:
         """Queue K steps."""
-        task, flat = self._task, self.flat
         batches, row_weights, losses = self._prepare(handle, plan)
         self.changes += 1
-        norms = torch.empty(plan.steps, dtype=self.dtype, device=self.device)
-        scalars = {name: values.tolist() for name, values in plan.scalars.items()}
+        norms = torch.zeros(plan.steps, dtype=self.dtype, device=self.device)
+        out = Results(losses, norms)
         with self.computing(plan.indices.shape[-1]):
-            for step in range(plan.steps):
-                self._backward(batches, plan, step, row_weights, losses)
-                if task.clips or task.norms:
-                    norm = torch.linalg.vector_norm(flat.gradient)
-                    norms[step] = norm
-                    if task.clips:
-                        flat.clip(norm, scalars["clip_norm"][step])
-                flat.update({name: values[step] for name, values in scalars.items()})
-        return Steps(losses, norms if task.norms else None, plan.weights)
+            recording = self._recording(handle, plan, batches, row_weights)
+            if recording is not None:
+                given = captured.columns(plan, self._scalars, losses)
+                for step in range(plan.steps):
+                    recording.step(step, batches, row_weights, given, out)
+            else:
+                scalars = {name: plan.scalars[name].tolist() for name in self._scalars}
+                for step, counts in enumerate(plan.counts.tolist()):
+                    at = _At(step, counts, None if plan.noise is None else plan.noise[step])
+                    own = {name: values[step] for name, values in scalars.items()}
+                    self._step(batches, at, row_weights, out, own)
+        return Steps(losses, norms if self._task.norms else None, plan.weights)
+
+    def _recording(
+        self, handle: Examples, plan: TrainPlan, batches: Batches, row_weights: Tensor
+    ) -> captured.Captured | None:
+        """Return a step that is recorded, or will be; None where each is made by itself."""
+        if not self.setup.captured or not captured.fits(plan):
+            return None
+        key, counts = (self.setup, captured.key(plan, batches)), plan.counts[0].tolist()
+
+        def work(batches: Batches, weights: Tensor, out: Results, scalars: Tensors) -> None:
+            self._step(batches, _At(0, counts, None), weights, out, scalars)
+
+        found = self._recorded.get(key)
+        if found is None or (found.handle is not handle and found.made >= captured.WORTH):
+            found = captured.Captured(handle, batches, row_weights, self._scalars, work)
+            self._recorded[key] = found
+        return found if found.handle is handle else None
+
+    def free(self, handle: Examples) -> None:
+        """Forget what reads examples that will not be used again."""
+        for key, one in list(self._recorded.items()):
+            if one.handle is handle:
+                del self._recorded[key]
+
+    def _step(
+        self,
+        batches: Batches,
+        at: _At,
+        row_weights: Tensor,
+        out: Results,
+        scalars: Mapping[str, Any],
+    ) -> None:
+        task, flat = self._task, self.flat
+        self._backward(batches, at, row_weights, out.losses)
+        if task.clips or task.norms:
+            norm = torch.linalg.vector_norm(flat.gradient)
+            out.norms[at.step] = norm
+            if task.clips:
+                flat.clip(norm, scalars["clip_norm"])
+        flat.update(scalars)
 
     def gradients(self, handle: Examples, plan: TrainPlan) -> tuple[float, dict[str, Tensor]]:
         """Return the first step's loss, and its gradients until the next step; change nothing."""
         batches, row_weights, losses = self._prepare(handle, plan)
         with self.placed.unchanged(), self.computing(plan.indices.shape[-1]):
-            self._backward(batches, plan, 0, row_weights, losses)
+            keys = None if plan.noise is None else plan.noise[0]
+            self._backward(batches, _At(0, plan.counts[0].tolist(), keys), row_weights, losses)
         self.flat.gather()
         return float(Steps(losses, None, plan.weights).result().losses[0]), self.flat.gradients
 
@@ -182,22 +241,20 @@ class Stepper:
         losses = torch.zeros(plan.indices.shape, dtype=self.dtype, device=self.device)
         return batches, row_weights, losses
 
-    def _backward(
-        self, batches: Batches, plan: TrainPlan, step: int, row_weights: Tensor, losses: Tensor
-    ) -> None:
+    def _backward(self, batches: Batches, at: _At, row_weights: Tensor, losses: Tensor) -> None:
         """Leave a step's summed gradient in the flat buffer and its rows' losses in ``losses``."""
         self.flat.begin()
-        keys, first = None if plan.noise is None else plan.noise[step], 0
-        for shard, count in enumerate(plan.counts[step].tolist()):
-            at = (step, shard, slice(count))
-            with self.placed.noise.drawn(keys, first):
-                outputs = self.forward(batches.inputs(*at), batches.positions(*at))
+        first = 0
+        for shard, count in enumerate(at.counts):
+            own = (at.step, shard, slice(count))
+            with self.placed.noise.drawn(at.keys, first):
+                outputs = self.forward(batches.inputs(*own), batches.positions(*own))
             first += count
-            rows = self.losses(outputs, *batches.labels(*at))
+            rows = self.losses(outputs, *batches.labels(*own))
             # The same gradient as of the rows with these weights given, to the bit; but PyTorch
             # imports symbolic algebra for gradients that are given, which takes half a second.
-            torch.autograd.backward((rows * row_weights[at]).sum())
-            losses[at] = rows.detach()
+            torch.autograd.backward((rows * row_weights[own]).sum())
+            losses[own] = rows.detach()
 
     def _batches(self, handle: Examples, plan: TrainPlan | EvalPlan) -> Batches:
         objective, last = self.network.objective, self.setup.channels_last

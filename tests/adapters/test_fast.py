@@ -16,10 +16,10 @@ from paribus.plan import Preprocess, evaluation_plan
 from paribus.tolerances import TOLERANCE
 from paribus.tuning import Choice, Tuning
 
-TUNED = ("torch", "huggingface", "tensorflow")
+TUNED = ("torch", "huggingface", "tensorflow", "jax")
 EVALUATED = (
     "torch-vgg11_bn", "torch-resnet18", "torch-mobilenet_v2", "huggingface-resnet18",
-    "tensorflow-cnn", "tensorflow-mobilenet_v2",
+    "tensorflow-cnn", "tensorflow-mobilenet_v2", "jax-cnn", "jax-mobilenet_v2",
 )  # fmt: skip
 DROPPING = build("mlp", {"hidden": [32], "dropout": 0.5}, (16,), 3)
 
