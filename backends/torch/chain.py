@@ -196,7 +196,13 @@ LAYERS: dict[str, type[Layer]] = {
 
 
 class Chain:
-    """The layers of a network, each reading the one before."""
+    """The layers of a network, each reading the one before.
+
+    Attributes:
+        moving: names of the running statistics that training changes: of none of these layers.
+    """
+
+    moving: tuple[str, ...] = ()
 
     def __init__(self, network: Network, task: Task) -> None:
         below = (None, *network.nodes)
@@ -208,8 +214,10 @@ class Chain:
         # Nothing below the lowest layer that trains needs a derivative.
         self._lowest = next(i for i, n in enumerate(network.nodes) if n.name in trainable)
 
-    def forward(self, x: Tensor, weights: Tensors, keys: Keys | None = None) -> Tensor:
-        """Return the outputs [r, b, C] of x [r, b, features]."""
+    def forward(
+        self, x: Tensor, weights: Tensors, keys: Keys | None = None, *, training: bool = False
+    ) -> Tensor:
+        """Return the outputs [r, b, C] of x [r, b, features]; without keys nothing is dropped."""
         for layer in self._layers:
             x = layer.forward(x, weights, keys)
         return x

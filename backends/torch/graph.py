@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, cast
 
 from torch import Tensor, nn
 
-from paribus.architectures import INPUT, TARGETS, Network
+from paribus.architectures import INPUT, TARGETS, Network, Node
 from paribus.backends.torch.layers import OPERATIONS, Add
 
 
@@ -89,6 +90,15 @@ def _pooled(network: Network) -> dict[str, str]:
         and before.op in RECTIFIERS
         and readers[before.name] == 1
     }
+
+
+def pooled_first(network: Network) -> list[Node]:
+    """Return the nodes of a chain with rectifiers behind the max-pooling that follows them."""
+    pooled, nodes = _pooled(network), list(network.nodes)
+    for at, (node, after) in enumerate(pairwise(network.nodes)):
+        if pooled.get(node.name) == after.name:
+            nodes[at : at + 2] = after, node
+    return nodes
 
 
 RECTIFIERS = ("relu", "relu6")

@@ -8,6 +8,8 @@ size gain little from two, and with one a product's bits do not depend on what i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +20,11 @@ from paribus.adapter import Array, Numerics, Precision, Task, Tensors
 from paribus.architectures import Network
 from paribus.backends.torch import settings
 from paribus.backends.torch.batches import tensor
-from paribus.backends.torch.chain import Chain, Keys
+from paribus.backends.torch.chain import LAYERS, Chain, Keys
+from paribus.backends.torch.grouped import Grouped
 from paribus.backends.torch.memory import memory
 from paribus.backends.torch.stacked import Part, Stacked
+from paribus.backends.torch.stepper import alone
 from paribus.backends.torch.stored import Rows, Store, shared, store
 from paribus.errors import WeightsError
 from paribus.optimizers import RULES
@@ -55,7 +59,13 @@ class TorchReplicas(Replicas):
         self._dtype = torch.float64 if precision == "float64" else torch.float32
         self._numpy = np.dtype("float64" if precision == "float64" else "float32")
         self._stacked = Stacked(network, task, count, self._dtype, self._device)
-        self._chain = Chain(network, task)
+        chained = network.operations <= set(LAYERS)
+        self._chain = Chain(network, task) if chained else Grouped(network, task)
+        moving = [
+            node for node in network.nodes
+            if node.op == "batch_norm" and f"{node.name}.running_mean" in self._chain.moving
+        ]  # fmt: skip
+        self._pointwise = [node.name for node in moving if prod(node.shape[1:]) == 1]
         self._scalars = RULES[task.rule].scalars
         self._slots = RULES[task.rule].slots
         activations = sum(int(np.prod(node.shape)) for node in network.nodes)
@@ -105,6 +115,8 @@ class TorchReplicas(Replicas):
     @memory
     def train_steps(self, handle: Store, plans: Mapping[int, TrainPlan]) -> dict[int, StepResults]:
         """Make K steps, group by group."""
+        if self._pointwise and any(bool((plan.counts == 1).any()) for plan in plans.values()):
+            raise alone(self._pointwise[0])
         found: dict[int, StepResults] = {}
         with settings.applied(self._numerics, self._device, 0):
             for rows in self._groups(plans):
@@ -146,15 +158,16 @@ class TorchReplicas(Replicas):
         they are many, or the batches large.
         """
 
-        def batches(row: int) -> tuple[object, ...]:
+        def batches(row: int) -> tuple[Any, ...]:
             plan = plans[row]
-            return plan.indices.shape, plan.preprocess, shared(plan)
+            counts = plan.counts.tobytes() if self._chain.moving else b""
+            return plan.indices.shape, plan.preprocess, counts, shared(plan)
 
-        order: dict[object, list[int]] = {}
+        order: dict[tuple[Any, ...], list[int]] = {}
         for row in sorted(plans):
             order.setdefault(batches(row), []).append(row)
-        mixed: dict[object, list[int]] = {}
-        for rows in order.values():
+        mixed: dict[tuple[Any, ...], list[int]] = {}
+        for kind, rows in order.items():
             plan = plans[rows[0]]
             b = plan.indices.shape[-1]
             size = b * int(np.prod(self._network.input_shape)) * self._dtype.itemsize
@@ -164,8 +177,8 @@ class TorchReplicas(Replicas):
                 for start in range(0, len(rows), together):
                     yield rows[start : start + together]
             else:
-                mixed.setdefault((plan.indices.shape, plan.preprocess, together), []).extend(rows)
-        for (_, _, together), rows in mixed.items():  # type: ignore[misc]
+                mixed.setdefault((together, *kind[:3]), []).extend(rows)
+        for (together, *_), rows in mixed.items():
             rows.sort()
             for start in range(0, len(rows), together):
                 yield rows[start : start + together]
@@ -181,6 +194,9 @@ class TorchReplicas(Replicas):
         tensors, found = self._tensors_of(part), stacked.views(part.gradient)
         losses = torch.empty((steps, shards, len(plans), b), dtype=self._dtype, device=self._device)
         norms = torch.empty((steps, len(plans), 1), dtype=self._dtype, device=self._device)
+        if self._chain.moving:
+            # Moments are taken of rows that are there.
+            losses.zero_()
         keys, begins = self._keys(plans)
         for k in range(steps):
             for s in range(shards):
@@ -188,8 +204,14 @@ class TorchReplicas(Replicas):
                 if keys is not None:
                     own = {n: keys[k, :, i] for i, n in enumerate(self._network.noisy)}
                     drawn = Keys(own, begins[k, s])
-                outputs = self._chain.forward(rows.inputs(k, s), tensors, drawn)
-                by = self._losses(outputs, rows.labels(k, s), row_weights[k, s], losses[k, s])
+                real = slice(int(first.counts[k, s]) if self._chain.moving else b)
+                outputs = self._chain.forward(
+                    rows.inputs(k, s)[:, real], tensors, drawn, training=True
+                )
+                by = self._losses(
+                    outputs, rows.labels(k, s)[:, real], row_weights[k, s][:, real],
+                    losses[k, s][:, real],
+                )  # fmt: skip
                 self._chain.backward(by, tensors, found, more=s > 0)
             own_scalars = {name: column[k] for name, column in scalars.items()}
             if task.clips or task.norms:
@@ -198,6 +220,8 @@ class TorchReplicas(Replicas):
                 factor = own_scalars["clip_norm"] / (norms[k] + 1e-6)
                 part.gradient.mul_(factor.clamp_(max=1.0))
             stacked.update(part, {name: own_scalars[name] for name in self._scalars})
+        for name in self._chain.moving:
+            stacked.frozen[name][list(part.rows)] = tensors[name]
         sums = losses.cpu().numpy().astype(np.float64)
         lengths = norms.cpu().numpy().astype(np.float64) if task.norms else None
         weighted = (sums * np.stack([plan.weights for plan in plans], axis=2)).sum(axis=(1, 3))

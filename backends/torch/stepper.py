@@ -230,11 +230,7 @@ class Stepper:
     def _prepare(self, handle: Examples, plan: TrainPlan) -> tuple[Batches, Tensor, Tensor]:
         """Move a plan over: its batches, the rows' weights and room for the rows' losses."""
         if self.placed.pointwise and bool((plan.counts == 1).any()):
-            raise Unsupported(
-                f"a shard of one example: {self.placed.pointwise[0]!r} sees one value per "
-                "channel, which has no variance to normalise with; choose a batch size or number "
-                "of shards that leaves no single example, or larger images"
-            )
+            raise alone(self.placed.pointwise[0])
         self.placed.mode(training=True)
         batches = self._batches(handle, plan)
         row_weights = tensor(plan.weights.astype(NUMPY[self.dtype]), self.device)
@@ -259,3 +255,12 @@ class Stepper:
     def _batches(self, handle: Examples, plan: TrainPlan | EvalPlan) -> Batches:
         objective, last = self.network.objective, self.setup.channels_last
         return Batches(handle, plan, objective, self.dtype, last)
+
+
+def alone(node: str) -> Unsupported:
+    """Return the error of a shard of one example, of which a norm sees one value per channel."""
+    return Unsupported(
+        f"a shard of one example: {node!r} sees one value per channel, which has no variance to "
+        "normalise with; choose a batch size or number of shards that leaves no single example, or "
+        "larger images"
+    )

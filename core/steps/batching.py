@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
 from typing import Any
 
 from paribus import data, together
 from paribus.adapter import Task
 from paribus.architectures import INPUT, Network
+from paribus.architectures.cost import products
 from paribus.batches import Shared
 from paribus.data import Dataset, Streamed
 from paribus.errors import NonFiniteLoss, OutOfMemory
@@ -249,7 +249,6 @@ def _fits(
     )
     transform = view.section.transform
     drawn = data.augmentation(transform, dataset.stored_size, spec.seed, 0, 1, "")
-    products = sum(prod(t.shape) for t in network.tensors.values() if t.role == "weight")
     return (
         spec.batched_trainings
         and machine.thrift.together != 1
@@ -261,5 +260,5 @@ def _fits(
         and not isinstance(dataset.x, Streamed)
         and drawn is None
         and not task.native_noise
-        and products * recipe.batch_size <= machine.backend.capabilities.replicated_work
+        and products(network) * recipe.batch_size <= machine.backend.capabilities.replicated_work
     )

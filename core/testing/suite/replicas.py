@@ -22,12 +22,16 @@ from paribus.testing.networks import NETWORKS
 from paribus.weights import fingerprint
 
 COUNT, REPLICAS, STEPS = 24, 3, 5
-# Hidden layers that drop, of an odd width; tanh; numbers instead of classes; images.
+# Hidden layers that drop, of an odd width; tanh; numbers instead of classes; images; convolutions.
 OWN: Mapping[str, Network] = {
     "dropped_mlp": NETWORKS["dropped_mlp"],
     "mlp": NETWORKS["mlp"],
     "mlp_regression": NETWORKS["mlp_regression"],
     "image_mlp": build("mlp", {"hidden": [9]}, (2, 4, 5), 3),
+    "cnn": build("cnn", {"channels": [3, 4], "hidden": 5, "dropout": 0.4}, (2, 8, 6), 3),
+    "averaged_cnn": build(
+        "cnn", {"channels": [4], "batch_norm": False, "pooling": "average"}, (1, 6, 6), 3
+    ),
 }
 
 
@@ -48,9 +52,10 @@ def test_networks(bench: Bench, network: str) -> None:
         _compare(bench, own, rule, freeze=freeze, shards=1, label_smoothing=smoothing)
 
 
-def test_independent(bench: Bench) -> None:
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_independent(bench: Bench, name: str) -> None:
     """No bit depends on who is beside: others that diverge, or nobody."""
-    network, rule = OWN["mlp"], bench.rule(slots=True)
+    network, rule = OWN[name], bench.rule(slots=True)
     _require(bench, network, rule)
     task = bench.task(network)
     given = _plans(network, rule, 1, task)
