@@ -97,9 +97,10 @@ class Batches:
             self._pad = (0, 0, -left, left + width - stored[1], -top, top + height - stored[0])
         # Everything that says which numbers to read goes over in one transfer.
         self._draws = tensor(np.stack([plan.indices, *draws]), device)
+        self._indices = self._draws[0]
         self._labels: Tensor | None = None
         if examples.y is not None and objective not in LANGUAGE:
-            self._labels = examples.y[self._draws[0]]
+            self._labels = examples.y[self._indices]
         self._targets: tuple[Tensor, ...] | None = None
         if plan.targets is not None:
             t = plan.targets
@@ -120,6 +121,7 @@ class Batches:
         """Return batches of one step, in memory of their own; ``take`` says of which one."""
         found = copy(self)
         found._draws = self._draws[:, :1].clone()
+        found._indices = found._draws[0]
         if self._labels is not None:
             found._labels = self._labels[:1].clone()
         if self._targets is not None:
@@ -139,13 +141,12 @@ class Batches:
 
         They are [b, C, H, W], [b, features], or token numbers [b, T] or [b, T, 2], int64.
         """
-        draws = self._draws[(slice(None), *at)]
         if self._targets is not None:
             return self._targets[0][at].long()
         if self._augmented:
-            x = self._window(draws)
+            x = self._window(self._draws[(slice(None), *at)])
         else:
-            x = self._x.index_select(0, draws[0])
+            x = self._x.index_select(0, self._indices[at])
             if self._pad is not None:
                 x = F.pad(x, self._pad)
         if x.dtype == torch.int32:
@@ -176,7 +177,7 @@ class Batches:
         if self._targets is not None:
             return self._targets[2][at], self._targets[3][at]
         if self._objective == "causal_lm" and self._length is not None:
-            rows = self._x.index_select(0, self._draws[(0, *at)])
+            rows = self._x.index_select(0, self._indices[at])
             return rows[:, 1 : self._length + 1].long(), None
         if self._labels is None:
             raise DataError(

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 # Multiply-adds below which a call of oneDNN takes longer than the product.
 LEAST = 2**21
+# Weights of a layer below which it hardly ever has rows enough, and asking would take longer.
+SMALL = 8192
 # Rows that a product with frozen weights is taken to have: for every batch the same library, whose
 # bits for an example do not depend on how many there are.
 USUAL = 32
@@ -78,6 +80,11 @@ def attach(module: nn.Module) -> list[Callable[[], None]]:
         return []
     lent: list[Callable[[], None]] = []
     for part in module.modules():
+        if (
+            not isinstance(weight := getattr(part, "weight", None), Tensor)
+            or weight.numel() < SMALL
+        ):
+            continue
         if type(part) is nn.Linear:
             forward = partial(_forward, part, False)
         elif type(part).__name__ == "Conv1D" and not isinstance(part, nn.Conv1d):

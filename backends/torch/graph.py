@@ -18,9 +18,12 @@ from paribus.backends.torch.layers import OPERATIONS, Add
 
 @dataclass(frozen=True)
 class _Call:
-    """A module's turn: what it reads, whose parameter it shares, and what its output is kept as."""
+    """A module's turn: what it reads, whose parameter it shares, and what its output is kept as.
 
-    module: str
+    The module is named part by part: its whole name takes as long to look up as a small layer.
+    """
+
+    module: tuple[str, ...]
     inputs: tuple[str, ...]
     shares: str
     name: str
@@ -38,11 +41,11 @@ class GraphModule(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.in_order = False
-        self._plain = [_Call(node.name, node.inputs, node.shares, node.name)
+        self._plain = [_Call(_path(node.name), node.inputs, node.shares, node.name)
                        for node in network.nodes]  # fmt: skip
         pooled = _pooled(network)
         turned = pooled | {pool: rectifier for rectifier, pool in pooled.items()}
-        self._pooled_first = [replace(call, module=turned.get(call.module, call.module))
+        self._pooled_first = [replace(call, module=_path(turned.get(call.name, call.name)))
                               for call in self._plain]  # fmt: skip
         last = {source: node.name for node in network.nodes for source in node.inputs}
         # What a node is the last to read is dropped after it, so that an evaluation holds no more
@@ -72,11 +75,18 @@ class GraphModule(nn.Module):
         for call in self._plain if self.in_order else self._pooled_first:
             given = [values[source] for source in call.inputs]
             given += [self.get_parameter(call.shares)] if call.shares else []
-            output = self.get_submodule(call.module)(*given)
+            module: Any = self
+            for part in call.module:
+                module = module._modules[part]
+            output = module(*given)
             for source in self._done[call.name]:
                 del values[source]
             values[call.name] = output
         return output
+
+
+def _path(name: str) -> tuple[str, ...]:
+    return tuple(name.split("."))
 
 
 def _pooled(network: Network) -> dict[str, str]:

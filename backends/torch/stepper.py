@@ -243,18 +243,35 @@ class Stepper:
         first = 0
         for shard, count in enumerate(at.counts):
             own = (at.step, shard, slice(count))
-            with self.placed.noise.drawn(at.keys, first):
+            if at.keys is None:
                 outputs = self.forward(batches.inputs(*own), batches.positions(*own))
+            else:
+                with self.placed.noise.drawn(at.keys, first):
+                    outputs = self.forward(batches.inputs(*own), batches.positions(*own))
             first += count
             rows = self.losses(outputs, *batches.labels(*own))
-            # The same gradient as of the rows with these weights given, to the bit; but PyTorch
-            # imports symbolic algebra for gradients that are given, which takes half a second.
-            torch.autograd.backward((rows * row_weights[own]).sum())
-            losses[own] = rows.detach()
+            backward(rows, row_weights[own])
+            losses[own].copy_(rows.detach())
 
     def _batches(self, handle: Examples, plan: TrainPlan | EvalPlan) -> Batches:
         objective, last = self.network.objective, self.setup.channels_last
         return Batches(handle, plan, objective, self.dtype, last)
+
+
+def backward(rows: Tensor, weights: Tensor) -> None:
+    """Add the gradient of Σ weights · rows to the parameters' own.
+
+    PyTorch's ``backward`` imports symbolic algebra where gradients are given, which takes half a
+    second; what it calls takes them as they are. Where that is not there, the weighted sum has the
+    same gradient, to the bit.
+    """
+    if _ENGINE is not None:
+        _ENGINE((rows,), (weights,), False, False, (), allow_unreachable=True, accumulate_grad=True)
+    else:
+        torch.autograd.backward((rows * weights).sum())
+
+
+_ENGINE: Any = getattr(torch.autograd.graph, "_engine_run_backward", None)
 
 
 def alone(node: str) -> Unsupported:
