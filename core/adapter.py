@@ -93,6 +93,8 @@ class Capabilities:
             and ``float64``; a network that has them alone, one after the other.
         replicated_work: multiply-adds of a step's forward pass up to which replicas are faster than
             one training after another, as measured; the default is PyTorch's.
+        replicated_convolutions: the same of networks with convolutions, of which core asks for
+            replicas in ``float32`` alone: in ``float64`` they gained nothing.
         parts: whether a part of a network (``Network.part``) is executed node by node, as
             ``paribus.architectures.parts`` says; without it frozen bodies are computed anew in
             every epoch.
@@ -104,6 +106,7 @@ class Capabilities:
     device_types: frozenset[str]
     replicated: frozenset[str] = frozenset()
     replicated_work: int = 8_000_000
+    replicated_convolutions: int = 0
     parts: bool = False
 
 

@@ -53,6 +53,7 @@ class Grouped:
         """
         many, rows = x.shape[:2]
         x = x.reshape(many, rows, *self._shape).transpose(0, 1).flatten(1, 2)
+        x = x.contiguous(memory_format=torch.channels_last)
         if not training:
             return self._run(x, many, weights, keys, training)
         self._leaves = {name: weights[name].detach() for name in self._trainable}
@@ -115,7 +116,7 @@ def _batch_norm(node: Node, x: Tensor, weights: Tensors, moving: bool) -> Tensor
 
 
 def _flatten(node: Node, x: Tensor, many: int, weights: Tensors) -> Tensor:
-    return x.view(len(x), many, -1).transpose(0, 1)
+    return x.reshape(len(x), many, -1).transpose(0, 1)
 
 
 def _max_pool2d(node: Node, x: Tensor, many: int, weights: Tensors) -> Tensor:

@@ -7,9 +7,9 @@ size gain little from two, and with one a product's bits do not depend on what i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,16 +27,20 @@ from paribus.backends.torch.stacked import Part, Stacked
 from paribus.backends.torch.stepper import alone
 from paribus.backends.torch.stored import Rows, Store, shared, store
 from paribus.errors import WeightsError
+from paribus.grouping import Groups
 from paribus.optimizers import RULES
 from paribus.plan import EvalPlan, StepResults, TrainPlan
 from paribus.replicas import Replicas
 
+Plan = TypeVar("Plan", TrainPlan, EvalPlan)
 # Bytes that the replicas of a group may take: of 1.5 to 16 MiB, what was fastest for small
 # networks on cores with 2 MiB of cache.
 GROUP_BYTES = 8 << 20
 # Bytes of a batch from which on it is better read once than copied for each replica. (Two groups at
 # a time, a thread each, took longer: half of a step is Python.)
 LARGE_BATCH = 1 << 18
+# Of networks with convolutions, replicas of a computation: five folds, or a part of more.
+TOGETHER = 5
 # Replicas with the same batches that are worth a group of their own.
 FEW = 8
 
@@ -58,9 +62,11 @@ class TorchReplicas(Replicas):
         self._device = torch.device(device)
         self._dtype = torch.float64 if precision == "float64" else torch.float32
         self._numpy = np.dtype("float64" if precision == "float64" else "float32")
-        self._stacked = Stacked(network, task, count, self._dtype, self._device)
-        chained = network.operations <= set(LAYERS)
-        self._chain = Chain(network, task) if chained else Grouped(network, task)
+        # The bits of a grouped convolution depend on how many groups there are, and on the place.
+        self._fixed = None if chained(network) else Groups(-(-count // TOGETHER), TOGETHER)
+        self._chain = Chain(network, task) if self._fixed is None else Grouped(network, task)
+        places = count if self._fixed is None else self._fixed.count * TOGETHER
+        self._stacked = Stacked(network, task, places, self._dtype, self._device)
         moving = [
             node for node in network.nodes
             if node.op == "batch_norm" and f"{node.name}.running_mean" in self._chain.moving
@@ -119,10 +125,11 @@ class TorchReplicas(Replicas):
             raise alone(self._pointwise[0])
         found: dict[int, StepResults] = {}
         with settings.applied(self._numerics, self._device, 0):
-            for rows in self._groups(plans):
-                part = self._stacked.part(rows)
-                found |= self._train(handle, part, [plans[row] for row in rows])
-                self._stacked.put_back(part)
+            for rows, given in self._parts(plans):
+                part = self._stacked.part(rows, apart=self._fixed is not None)
+                own = self._train(handle, part, given, plans)
+                found |= {row: results for row, results in own.items() if row in plans}
+                self._stacked.put_back(part, plans)
         return {replica: found[replica] for replica in plans}
 
     @memory
@@ -130,8 +137,7 @@ class TorchReplicas(Replicas):
         """Return outputs, group by group."""
         found: dict[int, Array] = {}
         with settings.applied(self._numerics, self._device, 0):
-            for rows in self._groups(plans):
-                own = [plans[row] for row in rows]
+            for rows, own in self._parts(plans):
                 batches = Rows(handle, own, self._network.objective, self._dtype)
                 tensors = self._tensors_of(self._stacked.part(rows))
                 outputs = [
@@ -141,13 +147,32 @@ class TorchReplicas(Replicas):
                 stacked = torch.stack(outputs, dim=1).cpu().numpy()
                 for row, plan, array in zip(rows, own, stacked, strict=True):
                     real = np.arange(plan.indices.shape[1]) < plan.counts[:, None]
-                    found[row] = array[real]
+                    if row in plans:
+                        found[row] = array[real]
         return {replica: found[replica] for replica in plans}
 
     def close(self) -> None:
         """Free the memory."""
         if hasattr(self, "_stacked"):
             del self._stacked, self._chain
+
+    def _parts(self, plans: Mapping[int, Plan]) -> Iterator[tuple[Sequence[int], list[Plan]]]:
+        """Yield what is one computation: replicas, ascending, and the plan of each.
+
+        Where groups are fixed all of one are computed, those without a plan by another's.
+        """
+        if self._fixed is None:
+            for rows in self._groups(plans):
+                yield rows, [plans[row] for row in rows]
+            return
+        for group, own in self._fixed.asked(plans, self._kind):
+            first, members = next(iter(own.values())), self._fixed.members(group)
+            yield members, [own.get(replica, first) for replica in members]
+
+    def _kind(self, plan: TrainPlan | EvalPlan) -> tuple[Any, ...]:
+        """Return what the plans of one computation agree in."""
+        counts = plan.counts.tobytes() if self._chain.moving else b""
+        return plan.indices.shape, plan.preprocess, counts
 
     def _groups(
         self, plans: Mapping[int, TrainPlan] | Mapping[int, EvalPlan]
@@ -159,9 +184,7 @@ class TorchReplicas(Replicas):
         """
 
         def batches(row: int) -> tuple[Any, ...]:
-            plan = plans[row]
-            counts = plan.counts.tobytes() if self._chain.moving else b""
-            return plan.indices.shape, plan.preprocess, counts, shared(plan)
+            return *self._kind(plans[row]), shared(plans[row])
 
         order: dict[tuple[Any, ...], list[int]] = {}
         for row in sorted(plans):
@@ -177,14 +200,14 @@ class TorchReplicas(Replicas):
                 for start in range(0, len(rows), together):
                     yield rows[start : start + together]
             else:
-                mixed.setdefault((together, *kind[:3]), []).extend(rows)
+                mixed.setdefault((together, *kind[:-1]), []).extend(rows)
         for (together, *_), rows in mixed.items():
             rows.sort()
             for start in range(0, len(rows), together):
                 yield rows[start : start + together]
 
     def _train(
-        self, handle: Store, part: Part, plans: Sequence[TrainPlan]
+        self, handle: Store, part: Part, plans: Sequence[TrainPlan], asked: Container[int]
     ) -> dict[int, StepResults]:
         task, stacked, first = self._task, self._stacked, plans[0]
         steps, shards, b = first.indices.shape
@@ -220,8 +243,9 @@ class TorchReplicas(Replicas):
                 factor = own_scalars["clip_norm"] / (norms[k] + 1e-6)
                 part.gradient.mul_(factor.clamp_(max=1.0))
             stacked.update(part, {name: own_scalars[name] for name in self._scalars})
+        at = [place for place, row in enumerate(part.rows) if row in asked]
         for name in self._chain.moving:
-            stacked.frozen[name][list(part.rows)] = tensors[name]
+            stacked.frozen[name][[part.rows[place] for place in at]] = tensors[name][at]
         sums = losses.cpu().numpy().astype(np.float64)
         lengths = norms.cpu().numpy().astype(np.float64) if task.norms else None
         weighted = (sums * np.stack([plan.weights for plan in plans], axis=2)).sum(axis=(1, 3))
@@ -289,6 +313,11 @@ class TorchReplicas(Replicas):
         frozen = self._stacked.frozen.items()
         rows = list(part.rows)
         return {**self._stacked.views(part.weights), **{n: t[rows] for n, t in frozen}}
+
+
+def chained(network: Network) -> bool:
+    """Return whether a network is a chain of layers whose passes are written out."""
+    return network.operations <= set(LAYERS)
 
 
 def _array(value: Tensor) -> Array:

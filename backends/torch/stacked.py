@@ -7,7 +7,7 @@ decay first; a formula of the update then runs over all replicas at once, its sc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -90,20 +90,28 @@ class Stacked:
             found[name] = buffer[:, start : start + prod(shape)].view(len(buffer), *shape)
         return found
 
-    def part(self, rows: Sequence[int]) -> Part:
-        """Return the rows of some replicas, ascending: views where they are evenly spaced."""
+    def part(self, rows: Sequence[int], *, apart: bool = False) -> Part:
+        """Return the rows of some replicas, ascending: views where they are evenly spaced.
+
+        Args:
+            rows: their numbers.
+            apart: copies in any case.
+        """
         buffers = (self._weights, *self.slots.values())
-        cut = evenly(rows)
+        cut = None if apart else evenly(rows)
         found = [buffer[list(rows) if cut is None else cut] for buffer in buffers]
         gradient = found[0].new_zeros(found[0].shape)
         return Part(found[0], gradient, tuple(found[1:]), rows, cut is None)
 
-    def put_back(self, part: Part) -> None:
-        """Write copies of rows back where they came from."""
-        if part.own:
-            self._weights[list(part.rows)] = part.weights
-            for buffer, values in zip(self.slots.values(), part.slots, strict=True):
-                buffer[list(part.rows)] = values
+    def put_back(self, part: Part, rows: Container[int]) -> None:
+        """Write copies of rows back where they came from, those of some replicas alone."""
+        if not part.own:
+            return
+        at = [place for place, row in enumerate(part.rows) if row in rows]
+        to = [part.rows[place] for place in at]
+        self._weights[to] = part.weights[at]
+        for buffer, values in zip(self.slots.values(), part.slots, strict=True):
+            buffer[to] = values[at]
 
     def update(self, part: Part, scalars: Mapping[str, Tensor | float]) -> None:
         """Apply the rule once; scalars are numbers, or tensors [r, 1] where replicas differ."""

@@ -247,18 +247,20 @@ def _fits(
     chain = all(
         node.inputs == (before,) for before, node in zip(names, network.nodes, strict=False)
     )
+    convolves, able = "conv2d" in network.operations, machine.backend.capabilities
+    most = able.replicated_convolutions if convolves else able.replicated_work
     transform = view.section.transform
     drawn = data.augmentation(transform, dataset.stored_size, spec.seed, 0, 1, "")
     return (
         spec.batched_trainings
         and machine.thrift.together != 1
         and chain
-        and network.operations <= machine.backend.capabilities.replicated
+        and network.operations <= able.replicated
         and machine.device == "cpu"
-        and machine.precision in ("float32", "float64")
+        and machine.precision in (("float32",) if convolves else ("float32", "float64"))
         and network.objective in ("classification", "regression")
         and not isinstance(dataset.x, Streamed)
         and drawn is None
         and not task.native_noise
-        and products(network) * recipe.batch_size <= machine.backend.capabilities.replicated_work
+        and products(network) * recipe.batch_size <= most
     )

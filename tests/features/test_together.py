@@ -58,6 +58,30 @@ def test_heads_made_together_learn_what_they_learn_alone(run: Runner) -> None:
             assert ours[choice]["number"] == theirs[choice]["number"]
 
 
+WHOLE: Tree = changed(
+    HEADS, steps=["select", "optimize"], precision="float32", finetune__freeze="none"
+)
+
+
+def test_small_networks_with_convolutions_are_made_together_in_float32(run: Runner) -> None:
+    """Moments, running statistics and the last, smaller batch of each fold included."""
+    together = run(WHOLE, "--verbose", out="together")
+    alone = run(changed(WHOLE, batched_trainings=False), "--verbose", out="alone")
+    wide = run(changed(WHOLE, precision="float64"), "--verbose", out="wide")
+    assert "made together" in together.done.said
+    assert "made together" not in alone.done.said
+    assert "made together" not in wide.done.said, "it gains nothing"
+    for step in ("select", "optimize"):
+        ours, theirs = (_numbers(one.steps[step]) for one in (together, alone))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+        assert len(set(ours)) >= 3
+
+
+@pytest.mark.parametrize("stop", [25, 61])
+def test_convolutions_stopped_among_others_go_on_to_the_same_bits(run: Runner, stop: int) -> None:
+    same(legs(run, WHOLE, [("torch", stop)], "torch", f"at{stop}"), run(WHOLE, out="whole"))
+
+
 @pytest.mark.parametrize("stop", [25, 61])
 def test_a_run_stopped_among_heads_goes_on_to_the_same_bits(run: Runner, stop: int) -> None:
     whole = run(HEADS, out="whole")
