@@ -11,6 +11,8 @@ sizes, batch size, epochs and optimizer, on the same number of rows in float32, 
 split of its own and without printing. The rival runs a few trials and is multiplied; its trials do
 not depend on each other. Both in this process, on one thread, in turn.
 
+**Small CNNs.** The same of a CNN of two blocks of 4 and 8 channels with BatchNorm, fewer trials.
+
 **Heads.** Fifteen linear heads (five orders by three learning rates) of 2048 or 384 features: the
 replicas of the torch adapter against its sessions one after another, the same plans.
 
@@ -48,14 +50,20 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 Times = tuple[float, float]
 
 
-def search(trials: int, epochs: int, batch: int, optimizer: str) -> None:
+MLP: dict[str, Any] = {"architecture": "mlp", "hidden": [HIDDEN]}
+CNN: dict[str, Any] = {"architecture": "cnn", "channels": [4, 8]}
+
+
+def search(
+    trials: int, epochs: int, batch: int, optimizer: str, model: dict[str, Any] = MLP
+) -> None:
     """Run the search with paribus."""
     tree = {
         "backend": "torch",
         "device": "cpu",
         "steps": ["optimize"],
         "data": {"source": "digits", "split": {"test": 0.2}},
-        "model": {"architecture": "mlp", "hidden": [HIDDEN]},
+        "model": model,
         "finetune": {
             "batch_size": batch,
             "epochs": epochs,
@@ -77,7 +85,9 @@ def search(trials: int, epochs: int, batch: int, optimizer: str) -> None:
         assert [trial["state"] for trial in found] == ["complete"] * trials
 
 
-def rival(trials: int, epochs: int, batch: int, optimizer: str) -> None:
+def rival(
+    trials: int, epochs: int, batch: int, optimizer: str, model: dict[str, Any] = MLP
+) -> None:
     """Run as many trials with scikit-learn and skorch."""
     import torch
     from sklearn.datasets import load_digits
@@ -85,9 +95,20 @@ def rival(trials: int, epochs: int, batch: int, optimizer: str) -> None:
     from skorch import NeuralNetClassifier
     from torch import nn
 
-    class MLP(nn.Sequential):
+    class Perceptron(nn.Sequential):
         def __init__(self) -> None:
             super().__init__(nn.Linear(64, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 10))
+
+    class Convolutions(nn.Sequential):
+        def __init__(self) -> None:
+            super().__init__(
+                nn.Unflatten(1, (1, 8, 8)),
+                nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Conv2d(4, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Flatten(), nn.Linear(32, 10),
+            )  # fmt: skip
 
     x, y = load_digits(return_X_y=True)
     x, y = (x[:ROWS] / 16).astype(np.float32), y[:ROWS].astype(np.int64)
@@ -95,7 +116,7 @@ def rival(trials: int, epochs: int, batch: int, optimizer: str) -> None:
     more = {"optimizer__momentum": 0.9} if optimizer == "sgd" else {}
     for trial in range(trials):
         net = NeuralNetClassifier(
-            MLP,
+            Perceptron if model is MLP else Convolutions,
             criterion=nn.CrossEntropyLoss,
             optimizer=kind,
             lr=RATE * 0.9**trial,
@@ -192,6 +213,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, nargs="+", default=[32, 64])
     parser.add_argument("--optimizers", nargs="+", choices=OPTIMIZERS, default=list(OPTIMIZERS))
+    parser.add_argument("--cnn-trials", type=int, default=40)
     parser.add_argument("--features", type=int, nargs="*", default=[384, 2048])
     given = parser.parse_args()
     import torch
@@ -213,6 +235,16 @@ def main() -> None:
                 times,
             )
             _row(f"{given.trials} trials, {optimizer}, batch {batch}", own, other)
+    if given.cnn_trials:
+        search(2, 1, 64, "sgd", CNN)
+        rival(1, 1, 64, "sgd", CNN)
+        own, other = in_turn(
+            lambda: search(given.cnn_trials, given.epochs, 64, "sgd", CNN),
+            lambda: rival(given.rival_trials, given.epochs, 64, "sgd", CNN),
+            given.repeats,
+            given.cnn_trials / given.rival_trials,
+        )
+        _row(f"{given.cnn_trials} trials of a small CNN, sgd, batch 64", own, other)
     for features in given.features:
         heads = Heads(backend, features, 1024, 64)
         near = max(

@@ -16,8 +16,11 @@ FAIR = (
     "are not in the times (the first turn, in which they happen, is a column); of Lightning, the "
     "Hugging Face Trainer and keras.fit only the loop is timed, not what a call prepares. Rivals "
     "log, save and validate nothing and get their shuffled orders ready-made; keras.fit reads one "
-    "order again and again. paribus runs the loop of every experiment with all its planning and "
-    "recording except the writing of metrics.jsonl. The loss is the mean of the first epoch."
+    "order again and again. The PyTorch contenders share a process, in which paribus makes the C "
+    'library keep freed memory, for the hand-written loop as well; "by itself" is the same loop in '
+    "a process of its own, as one would run it. paribus runs the loop of every experiment with all "
+    "its planning and recording except the writing of metrics.jsonl. The loss is the mean of the "
+    "first epoch."
 )
 _TORCH = {
     "hand-written PyTorch": "rivals.handwritten:setup",
@@ -42,6 +45,8 @@ def contenders(work: str, quick: bool) -> list[Contender]:
     ]
     if quick:
         return found[:2]
+    alone = Contender(f"{found[0].title}, by itself", found[0].setup, {"work": work}, "alone")
+    found.insert(1, alone)
     keras = "rivals.keras_fit:setup"
     found.append(Contender("keras.fit", keras, {"work": work}, "tensorflow"))
     if work not in _NO_JIT:

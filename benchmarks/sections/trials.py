@@ -12,13 +12,14 @@ FAIR = (
     "run counted (validation after each epoch, a row of metrics for each optimizer step), against "
     "scikit-learn's cross_val_score over skorch's NeuralNetClassifier with the same sizes, "
     "batches, epochs and optimizer, on as many rows, in float32 and silent. The rival runs two "
-    "trials, which are multiplied, because none depends on another. Heads: fifteen linear layers "
-    "as one computation against the same sessions one after another, the same plans. Both in one "
-    "process on one thread, in turn, medians; in brackets by processor time."
+    "trials, which are multiplied, because none depends on another. The same of a small CNN. "
+    "Heads: fifteen linear layers as one computation against the same sessions one after another, "
+    "the same plans. Both in one process on one thread, in turn, medians; in brackets by processor "
+    "time."
 )
 QUICK = (
     "--trials", "4", "--rival-trials", "1", "--epochs", "1", "--repeats", "1", "--batch", "64",
-    "--optimizers", "sgd", "--features", "384",
+    "--optimizers", "sgd", "--features", "384", "--cnn-trials", "2",
 )  # fmt: skip
 
 
