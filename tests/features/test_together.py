@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from command import Runner
+from command import Runner, Worker
 from experiments import Tree, changed, small
 from resumed import legs, same
 
@@ -56,6 +58,24 @@ def test_heads_made_together_learn_what_they_learn_alone(run: Runner) -> None:
             assert ours[choice] == theirs[choice]
         else:
             assert ours[choice]["number"] == theirs[choice]["number"]
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_small_networks_are_made_together_on_other_backends(tmp_path: Path, backend: str) -> None:
+    tree = changed(
+        HEADS, backend=backend, steps=["select", "optimize"], finetune__freeze="none",
+        model={"architecture": "mlp", "hidden": [5]},
+    )  # fmt: skip
+    with closing(Worker()) as worker:
+        run = Runner(tmp_path, worker)
+        together = run(tree, "--verbose", out="together")
+        alone = run(changed(tree, batched_trainings=False), "--verbose", out="alone")
+    assert "made together" in together.done.said
+    assert "made together" not in alone.done.said
+    for step in ("select", "optimize"):
+        ours, theirs = (_numbers(one.steps[step]) for one in (together, alone))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+        assert len(set(ours)) >= 3
 
 
 WHOLE: Tree = changed(
