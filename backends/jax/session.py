@@ -8,11 +8,10 @@ is a call, and so is a shard where a step has several.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import prod
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +60,6 @@ class UnderWay:
 
 # The functions of a session and what is compiled in → the function to compile.
 Make = Callable[[Steps, Any], Callable[..., Any]]
-T = TypeVar("T")
 
 
 class JaxSession(Holding):
@@ -93,7 +91,7 @@ class JaxSession(Holding):
                 self._network, self._task, self._device, self.setup,
                 float32=self._numpy == np.float32,
             )  # fmt: skip
-            self._fast = Fast(self, known, tuning)
+            self._fast = Fast(self, known, tuning, self._compiled)
 
     @property
     def choices(self) -> list[Choice]:
@@ -104,7 +102,7 @@ class JaxSession(Holding):
     def train_steps(self, handle: Handle, plan: TrainPlan) -> UnderWay:
         """Start K steps, in the way that was chosen."""
         if self._fast is not None:
-            self._trying(lambda fast: fast.train(handle, plan))
+            self._fast.train(handle, plan)
         return self.advance(handle, plan)
 
     def advance(self, handle: Handle, plan: TrainPlan) -> UnderWay:
@@ -198,20 +196,7 @@ class JaxSession(Holding):
 
     def _evaluated(self, handle: Handle, plan: EvalPlan) -> Setup:
         """Return how to evaluate a plan."""
-        if self._fast is None:
-            return self.setup
-        return self._trying(lambda fast: fast.evaluation(handle, plan))
-
-    def _trying(self, ask: Callable[[Fast[Setup]], T]) -> T:
-        """Ask the tuner; the time that trying takes is compiling's, whatever it was spent on."""
-        assert self._fast is not None
-        start, before = time.perf_counter(), len(self._fast.choices)
-        compiled = self._compiled.seconds
-        found = ask(self._fast)
-        if len(self._fast.choices) > before:
-            self._compiled.seconds = compiled + time.perf_counter() - start
-            self.compile_seconds = self._compiled.seconds
-        return found
+        return self.setup if self._fast is None else self._fast.evaluation(handle, plan)
 
     def _computing(self, setup: Setup) -> Steps:
         """Return the functions that compute in a setup."""

@@ -7,11 +7,10 @@ hyperparameters are arguments of the traced functions, so that a search over the
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -31,8 +30,6 @@ from paribus.places import places
 from paribus.plan import EvalPlan, Preprocess, Sums, TrainPlan
 from paribus.tuning import Choice, Tuning
 from paribus.tuning.fast import Fast
-
-T = TypeVar("T")
 
 
 class TensorFlowSession(Holding):
@@ -75,7 +72,7 @@ class TensorFlowSession(Holding):
                 self._network, self._task, self.place, self.setup,
                 float32=self._numpy == np.float32,
             )  # fmt: skip
-            self._fast = Fast(self, known, tuning)
+            self._fast = Fast(self, known, tuning, self._traces)
 
     @property
     def choices(self) -> list[Choice]:
@@ -113,7 +110,7 @@ class TensorFlowSession(Holding):
     def train_steps(self, handle: Handle, plan: TrainPlan) -> UnderWay:
         """Start K steps, in the way that was chosen."""
         if self._fast is not None:
-            self._trying(lambda fast: fast.train(handle, plan))
+            self._fast.train(handle, plan)
         return self.advance(handle, plan)
 
     def advance(self, handle: Handle, plan: TrainPlan) -> UnderWay:
@@ -188,20 +185,7 @@ class TensorFlowSession(Holding):
 
     def _evaluated(self, handle: Handle, plan: EvalPlan) -> Setup:
         """Return how to evaluate a plan."""
-        if self._fast is None:
-            return self.setup
-        return self._trying(lambda fast: fast.evaluation(handle, plan))
-
-    def _trying(self, ask: Callable[[Fast[Setup]], T]) -> T:
-        """Ask the tuner; the time that trying takes is compiling's, whatever it was spent on."""
-        assert self._fast is not None
-        start, before = time.perf_counter(), len(self._fast.choices)
-        compiled = self._traces.seconds
-        found = ask(self._fast)
-        if len(self._fast.choices) > before:
-            self._traces.seconds = compiled + time.perf_counter() - start
-            self.compile_seconds = self._traces.seconds
-        return found
+        return self.setup if self._fast is None else self._fast.evaluation(handle, plan)
 
     def activations(self, handle: Handle, plan: EvalPlan, *, training: bool) -> dict[str, Array]:
         """Return every node's output for the real rows, batch by batch."""

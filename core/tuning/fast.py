@@ -7,6 +7,9 @@ it; an adapter whose ways are of another kind may write its own trials (``paribu
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar
@@ -83,15 +86,28 @@ class About:
     axes: Axes
 
 
+class Spent(Protocol):
+    """Counts ``seconds`` of compiling."""
+
+    seconds: float
+
+
 class Fast(Generic[S]):
     """What one session has chosen.
+
+    Args:
+        session: whose ways of computing are tried.
+        about: what choices depend on.
+        tuning: the permission to choose.
+        spent: where the time of trying is counted, as compiling, whatever it was spent on.
 
     Attributes:
         choices: so far.
     """
 
-    def __init__(self, session: Tuned[S], about: About, tuning: Tuning) -> None:
+    def __init__(self, session: Tuned[S], about: About, tuning: Tuning, spent: Spent) -> None:
         self._session, self._about, self._tuning = session, about, tuning
+        self._spent = spent
         self._strict = session.setup
         self._trained = False
         self._evaluating: S | None = None
@@ -105,10 +121,11 @@ class Fast(Generic[S]):
         axes = self._about.axes
         if axes:
             subject = self._subject("training", plan.indices.shape[1:], plan.preprocess)
-            trial = _Training(self._session, self._strict, handle, plan)
-            choice = self._tuning.choose(subject, axes, lambda: trial)
-            trial.use(choice.settings)
-            self._session.settle()
+            with self._trying():
+                trial = _Training(self._session, self._strict, handle, plan)
+                choice = self._tuning.choose(subject, axes, lambda: trial)
+                trial.use(choice.settings)
+                self._session.settle()
             self.choices.append(choice)
 
     def evaluation(self, handle: Any, plan: EvalPlan) -> S:
@@ -123,11 +140,18 @@ class Fast(Generic[S]):
         if not axes or work < self._tuning.least_work:
             return self._session.setup
         subject = self._subject("evaluation", plan.indices.shape[1:], plan.preprocess)
-        trial = _Evaluating(self._session, self._strict, handle, plan)
-        choice = self._tuning.choose(subject, axes, lambda: trial)
+        with self._trying():
+            trial = _Evaluating(self._session, self._strict, handle, plan)
+            choice = self._tuning.choose(subject, axes, lambda: trial)
         self._evaluating = self._strict.with_(choice.settings)
         self.choices.append(choice)
         return self._evaluating
+
+    @contextmanager
+    def _trying(self) -> Iterator[None]:
+        start, before = time.perf_counter(), self._spent.seconds
+        yield
+        self._spent.seconds = before + time.perf_counter() - start
 
     def _subject(
         self,
