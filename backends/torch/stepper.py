@@ -135,7 +135,7 @@ class Stepper:
                 for step in range(plan.steps):
                     recording.step(step, batches, row_weights, given, out)
             else:
-                scalars = {name: plan.scalars[name].tolist() for name in self._scalars}
+                scalars = {name: values.tolist() for name, values in plan.scalars.items()}
                 for step, counts in enumerate(plan.counts.tolist()):
                     at = _At(step, counts, None if plan.noise is None else plan.noise[step])
                     own = {name: values[step] for name, values in scalars.items()}
