@@ -184,5 +184,6 @@ def test_a_session_has_the_same_gradients(sessions: Any) -> None:
 
 def test_linear_layers_are_lent_and_a_copy_is_an_ordinary_module(sessions: Any) -> None:
     for name, ((without, lent), left, *_) in sessions.items():
-        assert len(lent) > len(without), name
+        # A ResNet's last layer is small; its convolutions ask for the product themselves.
+        assert (len(lent) > len(without)) == ("resnet" not in name), name
         assert left == [], name
