@@ -7,7 +7,7 @@ size gain little from two, and with one a product's bits do not depend on what i
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, TypeVar
 
@@ -125,11 +125,11 @@ class TorchReplicas(Replicas):
             raise alone(self._pointwise[0])
         found: dict[int, StepResults] = {}
         with settings.applied(self._numerics, self._device, 0):
-            for rows, given in self._parts(plans):
+            for rows, given, asked in self._parts(plans):
                 part = self._stacked.part(rows, apart=self._fixed is not None)
-                own = self._train(handle, part, given, plans)
-                found |= {row: results for row, results in own.items() if row in plans}
-                self._stacked.put_back(part, plans)
+                own = self._train(handle, part, given, asked)
+                found |= {row: own[row] for row in asked}
+                self._stacked.put_back(part, asked)
         return {replica: found[replica] for replica in plans}
 
     @memory
@@ -137,7 +137,7 @@ class TorchReplicas(Replicas):
         """Return outputs, group by group."""
         found: dict[int, Array] = {}
         with settings.applied(self._numerics, self._device, 0):
-            for rows, own in self._parts(plans):
+            for rows, own, asked in self._parts(plans):
                 batches = Rows(handle, own, self._network.objective, self._dtype)
                 tensors = self._tensors_of(self._stacked.part(rows))
                 outputs = [
@@ -147,7 +147,7 @@ class TorchReplicas(Replicas):
                 stacked = torch.stack(outputs, dim=1).cpu().numpy()
                 for row, plan, array in zip(rows, own, stacked, strict=True):
                     real = np.arange(plan.indices.shape[1]) < plan.counts[:, None]
-                    if row in plans:
+                    if row in asked:
                         found[row] = array[real]
         return {replica: found[replica] for replica in plans}
 
@@ -156,18 +156,21 @@ class TorchReplicas(Replicas):
         if hasattr(self, "_stacked"):
             del self._stacked, self._chain
 
-    def _parts(self, plans: Mapping[int, Plan]) -> Iterator[tuple[Sequence[int], list[Plan]]]:
-        """Yield what is one computation: replicas, ascending, and the plan of each.
+    def _parts(
+        self, plans: Mapping[int, Plan]
+    ) -> Iterator[tuple[Sequence[int], list[Plan], Collection[int]]]:
+        """Yield what is one computation: replicas, ascending, the plan of each, and who is asked.
 
-        Where groups are fixed all of one are computed, those without a plan by another's.
+        Where groups are fixed all of one are computed; those that have no plan, or one of another
+        kind, by another's, and what comes of that is nobody's.
         """
         if self._fixed is None:
             for rows in self._groups(plans):
-                yield rows, [plans[row] for row in rows]
+                yield rows, [plans[row] for row in rows], rows
             return
         for group, own in self._fixed.asked(plans, self._kind):
             first, members = next(iter(own.values())), self._fixed.members(group)
-            yield members, [own.get(replica, first) for replica in members]
+            yield members, [own.get(replica, first) for replica in members], own
 
     def _kind(self, plan: TrainPlan | EvalPlan) -> tuple[Any, ...]:
         """Return what the plans of one computation agree in."""
@@ -248,7 +251,10 @@ class TorchReplicas(Replicas):
             stacked.frozen[name][[part.rows[place] for place in at]] = tensors[name][at]
         sums = losses.cpu().numpy().astype(np.float64)
         lengths = norms.cpu().numpy().astype(np.float64) if task.norms else None
-        weighted = (sums * np.stack([plan.weights for plan in plans], axis=2)).sum(axis=(1, 3))
+        # Row by row, then shard by shard: in one go the order would depend on who else is there.
+        weighted = (
+            (sums * np.stack([plan.weights for plan in plans], axis=2)).sum(axis=3).sum(axis=1)
+        )
         return {
             row: StepResults(
                 weighted[:, i].copy(), None if lengths is None else lengths[:, i, 0].copy()

@@ -73,6 +73,33 @@ def test_independent(bench: Bench, name: str) -> None:
     assert len(set(found)) == 1
 
 
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_shapes(bench: Bench, name: str) -> None:
+    """Asked together, looks of other lengths, and steps with other padding, are each its own."""
+    network, rule = OWN[name], bench.rule(slots=True)
+    _require(bench, network, rule)
+    task = bench.task(network)
+    given = _plans(network, rule, 2, task)
+    looks = {
+        replica: replace(
+            plans.eval_plan(COUNT - 3 * replica, 8 - replica), preprocess=data.scaling(network)
+        )
+        for replica in range(REPLICAS)
+    }
+    with _open(bench, network, task) as replicas:
+        handle = _begin(replicas, network)
+        losses, found = replicas.train_steps(handle, given), replicas.predict(handle, looks)
+        whole = {r: (_bits(replicas, r), losses[r].losses.tobytes()) for r in given}
+        for replica in range(REPLICAS):
+            alone = replicas.predict(handle, {replica: looks[replica]})[replica]
+            assert found[replica].shape == alone.shape
+            assert found[replica].tobytes() == alone.tobytes()
+    for replica, plan in given.items():
+        with _open(bench, network, task) as replicas:
+            own = replicas.train_steps(_begin(replicas, network), {replica: plan})[replica]
+            assert whole[replica] == (_bits(replicas, replica), own.losses.tobytes())
+
+
 def test_state(bench: Bench) -> None:
     """Stopped after some steps and gone on with from what was exported: the same bits."""
     network, rule = OWN["dropped_mlp"], bench.rule(slots=True)
