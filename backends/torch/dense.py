@@ -117,8 +117,10 @@ class _Linear(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             by_x = product(gradient, weight.t())
         if ctx.needs_input_grad[1]:
-            # With the shorter side as rows it is up to 1.5 × as fast.
-            if weight.shape[0] <= weight.shape[1]:
+            # With the shorter side as rows it is up to 1.5 × as fast; but what it has to turn, its
+            # first factor or the result, is then more where rows are few.
+            outputs, inputs = weight.shape
+            if len(x) * (outputs - inputs) < outputs * inputs:
                 by_weight = product(gradient.t(), x.t())
             else:
                 by_weight = product(x.t(), gradient.t()).t()
