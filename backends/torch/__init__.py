@@ -52,8 +52,9 @@ class TorchBackend(Backend):
         # one, at 0.6 million 2.9 ×, at 3 million 1.9 ×, at 6.5 million 1.5 ×, at 13 million 1.3 ×,
         # at 26 million no faster.
         replicated_work=8_000_000,
-        # Fifteen CNNs of two blocks, SGD, 32 rows, float32: at 0.2 million 3.0 × as fast as one by
-        # one, at 1 million 2.9 ×, at 2.3 million 2.2 ×, at 6 million 1.7 ×.
+        # CNNs of two blocks, SGD, 32 rows, float32, one core, five and fifteen: at 0.2 million 3.0
+        # and 5.4 × as fast as one by one, at 0.8 million 2.6 and 3.9 ×, at 2.7 million 2.1 and
+        # 2.5 ×; at 6 million five are 1.7 ×.
         replicated_convolutions=6_000_000,
         parts=True,
     )  # fmt: skip

@@ -39,8 +39,9 @@ GROUP_BYTES = 8 << 20
 # Bytes of a batch from which on it is better read once than copied for each replica. (Two groups at
 # a time, a thread each, took longer: half of a step is Python.)
 LARGE_BATCH = 1 << 18
-# Of networks with convolutions, replicas of a computation: five folds, or a part of more.
-TOGETHER = 5
+# Of networks with convolutions, replicas of a computation: five folds; or, where there are as many,
+# fifteen, which take 1.15 to 1.7 × less each.
+TOGETHER = (5, 15)
 # Replicas with the same batches that are worth a group of their own.
 FEW = 8
 
@@ -63,9 +64,10 @@ class TorchReplicas(Replicas):
         self._dtype = torch.float64 if precision == "float64" else torch.float32
         self._numpy = np.dtype("float64" if precision == "float64" else "float32")
         # The bits of a grouped convolution depend on how many groups there are, and on the place.
-        self._fixed = None if chained(network) else Groups(-(-count // TOGETHER), TOGETHER)
+        size = max(one for one in TOGETHER if one <= max(count, TOGETHER[0]))
+        self._fixed = None if chained(network) else Groups(-(-count // size), size)
         self._chain = Chain(network, task) if self._fixed is None else Grouped(network, task)
-        places = count if self._fixed is None else self._fixed.count * TOGETHER
+        places = count if self._fixed is None else self._fixed.count * size
         self._stacked = Stacked(network, task, places, self._dtype, self._device)
         moving = [
             node for node in network.nodes
