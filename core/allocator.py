@@ -2,8 +2,9 @@
 
 A training step allocates and frees the same few large arrays again and again. glibc gives such
 memory back to the system each time, and the system hands it out anew page by page, filled with
-zeros: for a small CNN that is 400 to 1000 page faults and a third of the time of a step. With two
-thresholds raised none are left.
+zeros: for a small CNN that is 400 to 1000 page faults and a third of the time of a step, for a
+photograph that is decoded beside others 300 and half of the time. With two thresholds raised none
+are left.
 """
 
 from __future__ import annotations
