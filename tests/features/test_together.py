@@ -91,10 +91,14 @@ def test_small_networks_with_convolutions_are_made_together_in_float32(run: Runn
     assert "made together" in together.done.said
     assert "made together" not in alone.done.said
     assert "made together" not in wide.done.said, "it gains nothing"
-    for step in ("select", "optimize"):
-        ours, theirs = (_numbers(one.steps[step]) for one in (together, alone))
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4)
-        assert len(set(ours)) >= 3
+    ours, theirs = (
+        [fold["loss"] for c in one.steps["select"]["candidates"] for fold in c["folds"]]
+        for one in (together, alone)
+    )
+    # float32: rounding, which a dozen steps through norms make larger.
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3)
+    assert len(set(ours)) == 6
+    assert len(together.steps["optimize"]["trials"]) == 3
 
 
 @pytest.mark.parametrize("stop", [25, 61])
