@@ -22,6 +22,7 @@ from paribus.backends.torch import settings
 from paribus.backends.torch.batches import tensor
 from paribus.backends.torch.chain import LAYERS, Chain, Keys
 from paribus.backends.torch.grouped import Grouped
+from paribus.backends.torch.losses import weighted_losses
 from paribus.backends.torch.memory import memory
 from paribus.backends.torch.stacked import Part, Stacked
 from paribus.backends.torch.stepper import alone
@@ -236,9 +237,9 @@ class TorchReplicas(Replicas):
                 outputs = self._chain.forward(
                     rows.inputs(k, s)[:, real], tensors, drawn, training=True
                 )
-                by = self._losses(
-                    outputs, rows.labels(k, s)[:, real], row_weights[k, s][:, real],
-                    losses[k, s][:, real],
+                by = weighted_losses(
+                    self._network.objective, outputs, rows.labels(k, s)[:, real],
+                    row_weights[k, s][:, real], task.label_smoothing, losses[k, s][:, real],
                 )  # fmt: skip
                 self._chain.backward(by, tensors, found, more=s > 0)
             own_scalars = {name: column[k] for name, column in scalars.items()}
@@ -263,30 +264,6 @@ class TorchReplicas(Replicas):
             )
             for i, row in enumerate(part.rows)
         }
-
-    def _losses(self, outputs: Tensor, labels: Tensor, row_weights: Tensor, out: Tensor) -> Tensor:
-        """Write the rows' losses to ``out`` [r, b]; return the weighted sum's derivative."""
-        classes = outputs.shape[-1]
-        if self._network.objective == "regression":
-            apart = outputs - labels
-            torch.mean(apart.square(), dim=-1, out=out)
-            return apart.mul_(row_weights.unsqueeze(-1) * (2.0 / classes))
-        smoothing = self._task.label_smoothing
-        # Classes before rows: sums over a last, short axis take ten times as long.
-        logits = outputs.transpose(1, 2).contiguous()
-        shifted = logits - logits.amax(1, keepdim=True)
-        by = shifted.exp()
-        total = by.sum(1, keepdim=True)
-        own = labels.expand(len(outputs), -1).unsqueeze(1)
-        logs = total.log()
-        torch.sub(logs, shifted.gather(1, own), out=out.unsqueeze(1))
-        by /= total
-        if smoothing:
-            every = (logs * classes).sub_(shifted.sum(1, keepdim=True)).squeeze(1)
-            out.mul_(1.0 - smoothing).add_(every, alpha=smoothing / classes)
-            by -= smoothing / classes
-        by.scatter_add_(1, own, by.new_full((), smoothing - 1.0).expand(own.shape))
-        return by.mul_(row_weights.unsqueeze(1)).transpose(1, 2)
 
     def _stack(self, arrays: Sequence[Array]) -> Array:
         """Return weights [K, S, r, b]; one replica's where all share them."""
