@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from hashlib import sha256
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from paribus.backends.torch.settings import threads_for
 from paribus.backends.torch.stepper import Forward, Setup, Stepper
 from paribus.plan import EvalPlan, TrainPlan
 from paribus.tuning import Answer, Axes, Choice, Setting, Settings, Subject, Tuning
+from paribus.tuning.fast import About, Purpose
 
 FLOAT, HALF = "float32", "bfloat16"
 # Rows of a batch whose outputs are compared.
@@ -56,7 +56,7 @@ class Fast:
         if axes:
             stepper = self._stepper
             with unchanged(stepper):
-                subject = self._subject("training", plan.indices.shape[1:], plan.preprocess)
+                subject = self._subject("training", plan)
                 choice = self._tuning.choose(
                     subject, axes, lambda: Training(stepper, self._strict, handle, plan)
                 )
@@ -76,7 +76,7 @@ class Fast:
                 axes = {"folded": (False, True), **axes}
             if not axes:
                 return None
-            subject = self._subject("evaluation", plan.indices.shape[1:], plan.preprocess)
+            subject = self._subject("evaluation", plan)
             choice = self._tuning.choose(
                 subject, axes, lambda: Evaluating(stepper, self._strict, handle, plan)
             )
@@ -110,22 +110,14 @@ class Fast:
             axes["threads"] = (fits, every if fits == 1 else 1)
         return axes
 
-    def _subject(
-        self, purpose: Literal["training", "evaluation"], rows: tuple[int, ...], preprocess: Any
-    ) -> Subject:
-        network, stepper, task = self._stepper.network, self._stepper, self._task
-        named = sha256(repr((task.trainable, task.decayed)).encode()).hexdigest()
-        depends: dict[str, Any] = {
-            "module": type(stepper.placed.module).__name__,
-            "network": [network.architecture, dict(network.parameters), network.input_shape,
-                        network.classes, network.objective],
-            "device": [str(stepper.device), torch.get_num_threads()],
-            "precision": [str(stepper.dtype), self._strict.bfloat16],
-        }  # fmt: skip
-        if purpose == "training":
-            depends["task"] = [task.rule, named, task.clips, task.norms, task.native_noise]
-        shape = [*map(int, rows), preprocess.crop, preprocess.length]
-        return Subject(purpose, network.architecture, depends, ("torch",), shape)
+    def _subject(self, purpose: Purpose, plan: TrainPlan | EvalPlan) -> Subject:
+        stepper = self._stepper
+        about = About(
+            stepper.network, self._task, [str(stepper.device), torch.get_num_threads()],
+            [str(stepper.dtype), self._strict.bfloat16], ("torch",),
+            more={"module": type(stepper.placed.module).__name__},
+        )  # fmt: skip
+        return about.subject(purpose, plan)
 
 
 def setup(strict: Setup, settings: Settings) -> Setup:

@@ -8,9 +8,9 @@ it; an adapter whose ways are of another kind may write its own trials (``paribu
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
@@ -20,13 +20,14 @@ from paribus.adapter import Array, Pending, Task
 from paribus.architectures import Network
 from paribus.architectures.cost import products
 from paribus.architectures.folding import foldable
-from paribus.plan import EvalPlan, Preprocess, TrainPlan
+from paribus.plan import EvalPlan, TrainPlan
 from paribus.tuning.choice import Choice, Settings
 from paribus.tuning.trying import Answer, Axes
 from paribus.tuning.tuning import Subject, Tuning
 
 # Rows of a batch whose outputs are compared.
 COMPARED = 64
+Purpose = Literal["training", "evaluation"]
 
 
 class Setup(Protocol):
@@ -73,17 +74,35 @@ class About:
 
     Attributes:
         network, task: the session's.
-        device: its name. precision: JSON values that say it.
+        device, precision: JSON values that say it.
         packages: distributions whose versions matter.
         axes: what may be chosen in training and in evaluation, strict numerics first.
+        more: further JSON values, by name.
     """
 
     network: Network
     task: Task
-    device: str
+    device: Any
     precision: Any
     packages: tuple[str, ...]
-    axes: Axes
+    axes: Axes = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def subject(self, purpose: Purpose, plan: TrainPlan | EvalPlan) -> Subject:
+        """Return what a choice is for that is made with a plan."""
+        network, task, preprocess = self.network, self.task, plan.preprocess
+        named = sha256(repr((task.trainable, task.decayed)).encode()).hexdigest()
+        depends: dict[str, Any] = {
+            "network": [network.architecture, dict(network.parameters), network.input_shape,
+                        network.classes, network.objective],
+            "device": self.device,
+            "precision": self.precision,
+            **self.more,
+        }  # fmt: skip
+        if purpose == "training":
+            depends["task"] = [task.rule, named, task.clips, task.norms, task.native_noise]
+        shape = [*map(int, plan.indices.shape[1:]), preprocess.crop, preprocess.length]
+        return Subject(purpose, network.architecture, depends, self.packages, shape)
 
 
 class Spent(Protocol):
@@ -120,7 +139,7 @@ class Fast(Generic[S]):
         self._trained = True
         axes = self._about.axes
         if axes:
-            subject = self._subject("training", plan.indices.shape[1:], plan.preprocess)
+            subject = self._about.subject("training", plan)
             with self._trying():
                 trial = _Training(self._session, self._strict, handle, plan)
                 choice = self._tuning.choose(subject, axes, lambda: trial)
@@ -139,7 +158,7 @@ class Fast(Generic[S]):
         work = int(plan.counts.sum()) * products(network)
         if not axes or work < self._tuning.least_work:
             return self._session.setup
-        subject = self._subject("evaluation", plan.indices.shape[1:], plan.preprocess)
+        subject = self._about.subject("evaluation", plan)
         with self._trying():
             trial = _Evaluating(self._session, self._strict, handle, plan)
             choice = self._tuning.choose(subject, axes, lambda: trial)
@@ -152,25 +171,6 @@ class Fast(Generic[S]):
         start, before = time.perf_counter(), self._spent.seconds
         yield
         self._spent.seconds = before + time.perf_counter() - start
-
-    def _subject(
-        self,
-        purpose: Literal["training", "evaluation"],
-        rows: tuple[int, ...],
-        preprocess: Preprocess,
-    ) -> Subject:
-        about, network, task = self._about, self._about.network, self._about.task
-        named = sha256(repr((task.trainable, task.decayed)).encode()).hexdigest()
-        depends: dict[str, Any] = {
-            "network": [network.architecture, dict(network.parameters), network.input_shape,
-                        network.classes, network.objective],
-            "device": about.device,
-            "precision": about.precision,
-        }  # fmt: skip
-        if purpose == "training":
-            depends["task"] = [task.rule, named, task.clips, task.norms, task.native_noise]
-        shape = [*map(int, rows), preprocess.crop, preprocess.length]
-        return Subject(purpose, network.architecture, depends, about.packages, shape)
 
 
 class _Training(Generic[S]):

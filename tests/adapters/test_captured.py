@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from paribus import architectures, registry, weights
 from paribus.adapter import Task
-from paribus.backends.torch import captured, fast
+from paribus.backends.torch import captured, fast, stepper
 from paribus.optimizers import RULES
 from paribus.plan import Augmentation, Preprocess, TrainPlan
 
@@ -102,6 +102,17 @@ for title, (name, settings, shape, rule, batch, more) in CASES.items():
     moved = float(abs(results[0][2] - list(weights.draw(network, 0).values())[0]).max())
     found[title] = [apart, moved, before, again]
 
+# A gradient that is given is that of the weighted sum, to the bit.
+gradients = []
+for engine in (stepper._ENGINE, None):
+    stepper._ENGINE = engine
+    w = torch.linspace(-1, 1, 30).view(5, 6).requires_grad_()
+    rows = torch.nn.functional.cross_entropy(torch.eye(6)[:4] @ w.t(), torch.arange(4),
+                                             reduction="none")
+    stepper.backward(rows, torch.tensor([0.1, 0.7, 0.0, 0.2]))
+    gradients.append(w.grad)
+found["backward"] = [bool(gradients[0].equal(gradients[1])), float(gradients[0].abs().max())]
+
 # As it is tried: from the state at the beginning, and compared with the first step made otherwise.
 network = architectures.build("mlp", {"hidden": [8]}, (6,), 3)
 one = session(network, "adamw")
@@ -131,6 +142,12 @@ def test_what_is_played_is_what_is_made_step_by_step(found: Any, title: str) -> 
     assert moved > 1e-3
     assert recordings == 1
     assert again == 0, "rows elsewhere, uneven shards and noise are not played"
+
+
+def test_a_gradient_that_is_given_is_the_weighted_sums(found: Any) -> None:
+    same, largest = found["backward"]
+    assert same
+    assert largest > 0.01
 
 
 def test_it_is_tried_from_the_state_at_the_beginning(found: Any) -> None:

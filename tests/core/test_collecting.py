@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import weakref
 
+import pytest
+
 from paribus.collecting import seldom_collected, set_aside
 
 
@@ -27,13 +29,17 @@ def test_what_there_was_is_left_alone_and_what_is_new_is_collected() -> None:
     assert gc.get_freeze_count() == 0
 
 
+@set_aside()
+@seldom_collected()
+def fails() -> None:
+    assert gc.get_threshold()[2] >= 1000
+    assert gc.get_freeze_count() > 0
+    raise RuntimeError("as runs may")
+
+
 def test_an_error_leaves_the_collector_as_it_was() -> None:
     before = gc.get_threshold()
-    try:
-        with set_aside(), seldom_collected():
-            assert gc.get_threshold()[2] >= 1000
-            raise RuntimeError
-    except RuntimeError:
-        pass
+    with pytest.raises(RuntimeError, match="as runs may"):
+        fails()
     assert gc.get_freeze_count() == 0
     assert gc.get_threshold() == before
