@@ -114,3 +114,12 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest allowed word, or an empty string."""
     match = get_close_matches(word, list(allowed), n=1, cutoff=0.6)
     return f" Did you mean {match[0]!r}?" if match else ""
+
+
+def one_example(node: str) -> Unsupported:
+    """Return the error of a shard of one example, of which a norm sees one value per channel."""
+    return Unsupported(
+        f"a shard of one example: {node!r} sees one value per channel, which has no variance to "
+        "normalise with; choose a batch size or number of shards that leaves no single example, or "
+        "larger images"
+    )

@@ -37,7 +37,7 @@ from paribus.backends.jax.plans import (
     steps_of,
 )
 from paribus.backends.jax.steps import Steps, Total
-from paribus.errors import DataError, Unsupported
+from paribus.errors import DataError, one_example
 from paribus.places import places
 from paribus.plan import EvalPlan, StepResults, Sums, TrainPlan
 from paribus.tuning import Choice, Tuning
@@ -247,11 +247,7 @@ class JaxSession(Holding):
     ) -> tuple[Data, Reading, Step]:
         self._require_labels(handle)
         if self._pointwise and bool((plan.counts == 1).any()):
-            raise Unsupported(
-                f"a shard of one example: {self._pointwise[0]!r} sees one value per channel, which "
-                "has no variance to normalise with; choose a batch size or number of shards that "
-                "leaves no single example, or larger images"
-            )
+            raise one_example(self._pointwise[0])
         network, images = self._network, handle.x.ndim == 4
         drawn = images and plan.augmentation is not None
         steps = steps_of(plan, scalars, self._numpy, images)

@@ -25,7 +25,7 @@ from paribus.backends.tensorflow.inputs import Layout
 from paribus.backends.tensorflow.plans import Handle, UnderWay, batches_of, targets_of
 from paribus.backends.tensorflow.steps import Batches, Steps
 from paribus.backends.tensorflow.tracing import Traces
-from paribus.errors import DataError, Unsupported
+from paribus.errors import DataError, one_example
 from paribus.places import places
 from paribus.plan import EvalPlan, Preprocess, Sums, TrainPlan
 from paribus.tuning import Choice, Tuning
@@ -241,11 +241,7 @@ class TensorFlowSession(Holding):
 
     def _batches(self, plan: TrainPlan) -> Batches:
         if self._pointwise and bool((plan.counts == 1).any()):
-            raise Unsupported(
-                f"a shard of one example: {self._pointwise[0]!r} sees one value per channel, which "
-                "has no variance to normalise with; choose a batch size or number of shards that "
-                "leaves no single example, or larger images"
-            )
+            raise one_example(self._pointwise[0])
         return batches_of(plan, self._numpy)
 
     def _call(

@@ -25,9 +25,8 @@ from paribus.backends.torch.grouped import Grouped
 from paribus.backends.torch.losses import weighted_losses
 from paribus.backends.torch.memory import memory
 from paribus.backends.torch.stacked import Part, Stacked
-from paribus.backends.torch.stepper import alone
 from paribus.backends.torch.stored import Rows, Store, shared, store
-from paribus.errors import WeightsError
+from paribus.errors import WeightsError, one_example
 from paribus.grouping import Groups
 from paribus.optimizers import RULES
 from paribus.plan import EvalPlan, StepResults, TrainPlan
@@ -125,7 +124,7 @@ class TorchReplicas(Replicas):
     def train_steps(self, handle: Store, plans: Mapping[int, TrainPlan]) -> dict[int, StepResults]:
         """Make K steps, group by group."""
         if self._pointwise and any(bool((plan.counts == 1).any()) for plan in plans.values()):
-            raise alone(self._pointwise[0])
+            raise one_example(self._pointwise[0])
         found: dict[int, StepResults] = {}
         with settings.applied(self._numerics, self._device, 0):
             for rows, given, asked in self._parts(plans):

@@ -28,7 +28,7 @@ from paribus.backends.torch.losses import row_losses
 from paribus.backends.torch.memory import memory
 from paribus.backends.torch.models import Model
 from paribus.backends.torch.placed import Placed
-from paribus.errors import Unsupported
+from paribus.errors import one_example
 from paribus.optimizers import RULES
 from paribus.plan import EvalPlan, StepResults, TrainPlan
 
@@ -230,7 +230,7 @@ class Stepper:
     def _prepare(self, handle: Examples, plan: TrainPlan) -> tuple[Batches, Tensor, Tensor]:
         """Move a plan over: its batches, the rows' weights and room for the rows' losses."""
         if self.placed.pointwise and bool((plan.counts == 1).any()):
-            raise alone(self.placed.pointwise[0])
+            raise one_example(self.placed.pointwise[0])
         self.placed.mode(training=True)
         batches = self._batches(handle, plan)
         row_weights = tensor(plan.weights.astype(NUMPY[self.dtype]), self.device)
@@ -272,12 +272,3 @@ def backward(rows: Tensor, weights: Tensor) -> None:
 
 
 _ENGINE: Any = getattr(torch.autograd.graph, "_engine_run_backward", None)
-
-
-def alone(node: str) -> Unsupported:
-    """Return the error of a shard of one example, of which a norm sees one value per channel."""
-    return Unsupported(
-        f"a shard of one example: {node!r} sees one value per channel, which has no variance to "
-        "normalise with; choose a batch size or number of shards that leaves no single example, or "
-        "larger images"
-    )
