@@ -113,31 +113,33 @@ def spec(folder: Path, case: Case, architecture: str = "resnet50") -> dict[str, 
     return tree
 
 
-def ours(folder: Path, case: Case, architecture: str = "resnet50", **settings: Any) -> None:
+def ours(
+    folder: Path, case: Case, architecture: str = "resnet50", device: str = "cpu", **settings: Any
+) -> None:
     """Run a case from an empty cache."""
     cache, out = folder / "cache", folder / "out"
     shutil.rmtree(cache, ignore_errors=True)
     tree = {**spec(folder, case, architecture), "cache": {"directory": str(cache)}, **settings}
     path = folder / "spec.json"
     path.write_text(json.dumps(tree), encoding="utf-8")
-    paribus.run(paribus.load(path), backend="torch", device="cpu", out=out, overwrite=True)
+    paribus.run(paribus.load(path), backend="torch", device=device, out=out, overwrite=True)
 
 
 class Rival:
     """The hand-written loop, one epoch at a time."""
 
-    def __init__(self, folder: Path, freeze: str, architecture: str = "resnet50") -> None:
+    def __init__(self, folder: Path, freeze: str, architecture: str, device: str) -> None:
         import torch
         from torchvision.models import get_model
 
         stored = np.load(folder / "images.npz")
         x = torch.from_numpy(stored["x"]).permute(0, 3, 1, 2).float().div_(255).contiguous()
-        y = torch.from_numpy(stored["y"])
+        x, y = x.to(device), torch.from_numpy(stored["y"]).to(device)
         model = get_model(architecture, weights=None, num_classes=CLASSES)
         given = weights.load(folder / "weights.safetensors")
         state = {name: torch.from_numpy(np.array(array)) for name, array in given.items()}
         model.load_state_dict(state, strict=False)
-        model.eval().requires_grad_(False)
+        model.eval().requires_grad_(False).to(device)
         free = [model.fc] if freeze == "body" else [getattr(model, freeze), model.fc]
         for part in free:
             part.requires_grad_(True).train()
@@ -147,11 +149,13 @@ class Rival:
         order = np.random.default_rng(1)
 
         def epoch() -> None:
-            rows = torch.from_numpy(order.permutation(len(x)))
+            rows = torch.from_numpy(order.permutation(len(x))).to(device)
             for batch in rows.split(BATCH):
                 optimizer.zero_grad()
                 loss(model(x[batch]), y[batch]).backward()
                 optimizer.step()
+            if device != "cpu":
+                torch.cuda.synchronize()
 
         self.epoch: Callable[[], None] = epoch
 
@@ -164,18 +168,23 @@ def timed(work: Callable[[], None]) -> tuple[float, float]:
 
 
 def measure(
-    folder: Path, case: Case, rounds: int, architecture: str = "resnet50", **settings: Any
+    folder: Path,
+    case: Case,
+    rounds: int,
+    architecture: str = "resnet50",
+    device: str = "cpu",
+    **settings: Any,
 ) -> dict[str, Any]:
     """Time a case against the rival's epochs, in turns; return medians and the ratios of both."""
-    rival = Rival(folder, case.freeze, architecture)
+    rival = Rival(folder, case.freeze, architecture, device)
     rival.epoch()
     with tempfile.TemporaryDirectory() as name:  # what a first run imports
         prepare(Path(name), 2 * BATCH, "resnet18")
-        ours(Path(name), Case("warm", 1, 0.0), "resnet18", **settings)
+        ours(Path(name), Case("warm", 1, 0.0), "resnet18", device, **settings)
     epochs, runs = [], []
     for _ in range(rounds):
         epochs.append(timed(rival.epoch))
-        runs.append(timed(lambda: ours(folder, case, architecture, **settings)))
+        runs.append(timed(lambda: ours(folder, case, architecture, device, **settings)))
         epochs.append(timed(rival.epoch))
     epoch, run = ([statistics.median(part) for part in zip(*found, strict=True)]
                   for found in (epochs, runs))  # fmt: skip
@@ -195,6 +204,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--architecture", default="resnet50")
     parser.add_argument("--numerics", default="strict", choices=("strict", "fast"))
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--only", type=int, help="the number of one case, from 0")
     given = parser.parse_args()
     cases = CASES if given.only is None else CASES[given.only : given.only + 1]
@@ -204,7 +214,10 @@ def main() -> None:
         folder = Path(name)
         prepare(folder, given.images, given.architecture)
         for case in cases:
-            found = measure(folder, case, given.rounds, given.architecture, numerics=given.numerics)
+            found = measure(
+                folder, case, given.rounds, given.architecture, given.device,
+                numerics=given.numerics,
+            )  # fmt: skip
             (epoch, _), (run, _), (wall, cpu) = (
                 found[key] for key in ("rival_epoch", "ours", "ratio")
             )

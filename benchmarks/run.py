@@ -52,6 +52,7 @@ def measured(name: str, options: Options) -> dict[str, Any]:
         "quick": options.quick,
         "threads": options.threads,
         "clock": options.clock,
+        "device": options.device,
         "hardware": before,
         "versions": versions(),
         "report": report.as_dict(),
@@ -61,12 +62,13 @@ def measured(name: str, options: Options) -> dict[str, Any]:
 def markdown(kept: dict[str, Any], picture: str | None) -> str:
     """Return a section's results; ``picture`` is what its figure is called from where they are."""
     report, place = Report.from_dict(kept["report"]), kept["hardware"]
+    device = f"{place['gpu']}, " if kept.get("device") == "cuda" else ""
     packages = ", ".join(f"{name} {version}" for name, version in kept["versions"].items())
     where = (
         f"{kept['date']}, {place['processor']}, {place['cores']} cores, {kept['threads']} threads, "
         f"{'processor' if kept['clock'] == 'cpu' else 'wall'} time, "
-        f"{place['memory_gib']} GiB, Python {place['python']}; load before: {place['load'][0]}; "
-        f"took {kept['seconds']:.0f} s. {packages}."
+        f"{place['memory_gib']} GiB, {device}Python {place['python']}; "
+        f"load before: {place['load'][0]}; took {kept['seconds']:.0f} s. {packages}."
     )
     parts = [f"### {report.title}", *(table.markdown() for table in report.tables), report.fair]
     if kept["quick"]:
@@ -104,6 +106,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="turns of each contender")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--backends", default="torch,tensorflow", help="of paribus, in steps")
     parser.add_argument("--out", type=Path, default=Path("benchmark-results"))
     parser.add_argument("--readme", action="store_true", help="put the results into README.md")
     parser.add_argument("--no-plots", action="store_true", help="without matplotlib")
@@ -113,7 +117,10 @@ def main() -> None:
     if unknown:
         parser.error(f"--only {unknown[0]}: allowed are {', '.join(SECTIONS)}")
     works = tuple(name for name in given.works.split(",") if name)
-    options = Options(given.quick, given.rounds, given.threads, given.clock, works)
+    backends = tuple(name for name in given.backends.split(",") if name)
+    options = Options(
+        given.quick, given.rounds, given.threads, given.clock, works, given.device, backends
+    )
     if not given.no_plots:
         try:
             from measuring.plots import draw

@@ -55,12 +55,17 @@ CNN: dict[str, Any] = {"architecture": "cnn", "channels": [4, 8]}
 
 
 def search(
-    trials: int, epochs: int, batch: int, optimizer: str, model: dict[str, Any] = MLP
+    trials: int,
+    epochs: int,
+    batch: int,
+    optimizer: str,
+    model: dict[str, Any] = MLP,
+    device: str = "cpu",
 ) -> None:
     """Run the search with paribus."""
     tree = {
         "backend": "torch",
-        "device": "cpu",
+        "device": device,
         "steps": ["optimize"],
         "data": {"source": "digits", "split": {"test": 0.2}},
         "model": model,
@@ -86,7 +91,12 @@ def search(
 
 
 def rival(
-    trials: int, epochs: int, batch: int, optimizer: str, model: dict[str, Any] = MLP
+    trials: int,
+    epochs: int,
+    batch: int,
+    optimizer: str,
+    model: dict[str, Any] = MLP,
+    device: str = "cpu",
 ) -> None:
     """Run as many trials with scikit-learn and skorch."""
     import torch
@@ -125,6 +135,7 @@ def rival(
             train_split=None,
             verbose=0,
             iterator_train__shuffle=True,
+            device=device,
             **more,
         )
         cross_val_score(net, x, y, cv=StratifiedKFold(FOLDS))
@@ -141,10 +152,10 @@ def linear(features: int, classes: int = 10) -> Network:
 class Heads:
     """Fifteen heads on the same features: five orders by three learning rates."""
 
-    def __init__(self, backend: Backend, features: int, rows: int, batch: int) -> None:
+    def __init__(self, backend: Backend, features: int, rows: int, batch: int, device: str) -> None:
         self._network = linear(features)
         self._task = Task("sgd_momentum", tuple(self._network.tensors))
-        self._options: Any = {"device": "cpu", "precision": "float32", "numerics": "strict"}
+        self._options: Any = {"device": device, "precision": "float32", "numerics": "strict"}
         self._backend = backend
         self._x = draws.normal(0, "x", 0, (rows, features)).astype(np.float32)
         self._y = draws.integers(0, "y", 0, (rows,), 10)
@@ -215,7 +226,9 @@ def main() -> None:
     parser.add_argument("--optimizers", nargs="+", choices=OPTIMIZERS, default=list(OPTIMIZERS))
     parser.add_argument("--cnn-trials", type=int, default=40)
     parser.add_argument("--features", type=int, nargs="*", default=[384, 2048])
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     given = parser.parse_args()
+    device = "cuda:0" if given.device == "cuda" else given.device
     import torch
 
     torch.set_num_threads(1)
@@ -223,30 +236,32 @@ def main() -> None:
     print("| work | ours, s (processor) | theirs, s (processor) | ratio (processor) |")
     print("|---|---|---|---|", flush=True)
     # What the first use of anything costs is nobody's.
-    search(2, 1, 64, "sgd")
-    rival(1, 1, 64, "sgd")
+    search(2, 1, 64, "sgd", MLP, device)
+    rival(1, 1, 64, "sgd", MLP, device)
     for optimizer in given.optimizers:
         for batch in given.batch:
             times = given.trials / given.rival_trials
             own, other = in_turn(
-                lambda b=batch, o=optimizer: search(given.trials, given.epochs, b, o),
-                lambda b=batch, o=optimizer: rival(given.rival_trials, given.epochs, b, o),
+                lambda b=batch, o=optimizer: search(given.trials, given.epochs, b, o, MLP, device),
+                lambda b=batch, o=optimizer: rival(
+                    given.rival_trials, given.epochs, b, o, MLP, device
+                ),
                 given.repeats,
                 times,
             )
             _row(f"{given.trials} trials, {optimizer}, batch {batch}", own, other)
     if given.cnn_trials:
-        search(2, 1, 64, "sgd", CNN)
-        rival(1, 1, 64, "sgd", CNN)
+        search(2, 1, 64, "sgd", CNN, device)
+        rival(1, 1, 64, "sgd", CNN, device)
         own, other = in_turn(
-            lambda: search(given.cnn_trials, given.epochs, 64, "sgd", CNN),
-            lambda: rival(given.rival_trials, given.epochs, 64, "sgd", CNN),
+            lambda: search(given.cnn_trials, given.epochs, 64, "sgd", CNN, device),
+            lambda: rival(given.rival_trials, given.epochs, 64, "sgd", CNN, device),
             given.repeats,
             given.cnn_trials / given.rival_trials,
         )
         _row(f"{given.cnn_trials} trials of a small CNN, sgd, batch 64", own, other)
     for features in given.features:
-        heads = Heads(backend, features, 1024, 64)
+        heads = Heads(backend, features, 1024, 64, device)
         near = max(
             float(np.abs(left[name] - right[name]).max() / np.abs(right[name]).max())
             for left, right in zip(heads.together(1), heads.one_by_one(1), strict=True)

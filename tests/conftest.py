@@ -17,6 +17,8 @@ from experiments import FOUR
 from labs import PROMISED, Lab, Pool
 from sharing import COMPILED, common, once
 
+from paribus.testing.plugin import DEVICE
+
 # The files that take longest, so that no process of several is left alone with one at the end.
 # Between two that use the same runs stand others: who comes second does not wait for them.
 LONGEST = (
@@ -51,8 +53,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def pool() -> Iterator[Pool]:
-    pool = Pool()
+def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
+    # With the plugin of the conformance suite, on another device: CONTRIBUTING.md.
+    pool = Pool(str(request.config.getoption(DEVICE, default="cpu")))
     yield pool
     pool.close()
 

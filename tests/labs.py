@@ -19,7 +19,8 @@ class Pool:
     sets the optimizer's state to zero.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
         self._children: dict[str, RemoteBackend] = {}
         self._sessions: dict[tuple[Any, ...], Session] = {}
 
@@ -33,7 +34,7 @@ class Pool:
         key = (name, id(network), task, precision)
         if key not in self._sessions:
             self._sessions[key] = self.backend(name).open(
-                network, task, device="cpu", precision=precision, numerics="strict"
+                network, task, device=self.device, precision=precision, numerics="strict"
             )
         return self._sessions[key]
 
@@ -62,5 +63,5 @@ class Lab:
     ) -> Session:
         """Return a new session; close it."""
         return self.backend.open(
-            network, task, device="cpu", precision=precision, numerics=numerics
+            network, task, device=self._pool.device, precision=precision, numerics=numerics
         )

@@ -26,20 +26,24 @@ class Compiled:
 
     def __init__(self, device: Any, *, strict: bool) -> None:
         self.seconds = 0.0
-        self._device, self._strict = device, strict
+        self._device = device
         self._functions: dict[Any, Callable[..., Any]] = {}
         # Of the platforms only GPUs have kernels that add up in any order.
         deterministic = strict and device.platform == "gpu"
         self._options = {"xla_gpu_deterministic_ops": True} if deterministic else {}
 
     @contextmanager
-    def computing(self) -> Iterator[None]:
-        """Work on the session's device under its settings."""
+    def computing(self, *, tf32: bool = False) -> Iterator[None]:
+        """Work on the session's device under its settings.
+
+        ``tf32``: whether products in float32 may read fewer bits of their factors, as JAX lets a
+        GPU do where nothing is said.
+        """
         with ExitStack() as settings:
             settings.enter_context(memory)
             settings.enter_context(double_precision())
             settings.enter_context(jax.default_device(self._device))
-            if self._strict:
+            if not tf32:
                 settings.enter_context(jax.default_matmul_precision("highest"))
             yield
 
@@ -53,6 +57,7 @@ class Compiled:
         make: Callable[[], Callable[..., Any]],
         *arguments: Any,
         donated: tuple[int, ...] = (),
+        tf32: bool = False,
     ) -> Any:
         """Call the function of this key and these shapes; compile it first when it is new.
 
@@ -61,11 +66,12 @@ class Compiled:
             make: returns the function to compile.
             arguments: trees of arrays.
             donated: numbers of those whose memory the results may take; they are gone afterwards.
+            tf32: as of ``computing``; part of what the function depends on.
         """
-        with self.computing():
+        with self.computing(tf32=tf32):
             placed = self.place(arguments)
             leaves, structure = jax.tree.flatten(placed)
-            full = (*key, structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+            full = (*key, tf32, structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
             if full not in self._functions:
                 start = time.perf_counter()
                 function = jax.jit(make(), donate_argnums=donated)

@@ -1,9 +1,9 @@
 """Fast numerics: the ways of training and of evaluating that are tried (``paribus.tuning.fast``).
 
-Tried are products in bfloat16 (parameters, norms, loss and update stay float32), whether the steps
-of a plan are one compiled loop or a call each, and for an evaluation BatchNorm folded into the
-convolutions. A loop is not tried on a CPU for networks with convolutions: they are 15 to 50 times
-slower inside of one.
+Tried are products in bfloat16 (parameters, norms, loss and update stay float32), on a GPU in TF32,
+whether the steps of a plan are one compiled loop or a call each, and for an evaluation BatchNorm
+folded into the convolutions. A loop is not tried on a CPU for networks with convolutions: they are
+15 to 50 times slower inside of one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from paribus.architectures.folding import foldable
 from paribus.tuning import Setting, Settings
 from paribus.tuning.fast import About
 
-FLOAT, HALF = "float32", "bfloat16"
+FLOAT, TF32, HALF = "float32", "tf32", "bfloat16"
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,13 @@ class Setup:
         bfloat16: whether convolutions and products are.
         looped: whether a plan's steps are one compiled loop.
         folded: whether BatchNorm is part of the convolution before it, in evaluation.
+        tf32: whether a GPU's products in float32 read 10 bits of their factors' fractions.
     """
 
     bfloat16: bool
     looped: bool
     folded: bool = False
+    tf32: bool = False
 
     def with_(self, settings: Settings) -> Setup:
         """Return the setup that settings stand for, this one being that of strict numerics."""
@@ -43,6 +45,7 @@ class Setup:
             self.bfloat16 or settings.get("products") == HALF,
             bool(settings.get("looped", self.looped)),
             bool(settings.get("folded", False)),
+            settings.get("products") == TF32,
         )
 
 
@@ -57,7 +60,7 @@ def about(network: Network, task: Task, device: Any, strict: Setup, *, float32: 
     """
     axes: dict[str, tuple[Setting, ...]] = {}
     if float32 and not strict.bfloat16:
-        axes["products"] = (FLOAT, HALF)
+        axes["products"] = (FLOAT, HALF) if device.platform == "cpu" else (FLOAT, TF32, HALF)
     if strict.looped or device.platform != "cpu":
         axes["looped"] = (strict.looped, not strict.looped)
     precision = [float32, strict.bfloat16]

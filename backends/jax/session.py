@@ -210,7 +210,7 @@ class JaxSession(Holding):
         setup = self.setup
         state, row = self._compiled.call(
             (setup, name, reading), lambda: make(self._computing(setup), reading),
-            self._state, *given, donated=(0,),
+            self._state, *given, donated=(0,), tf32=setup.tf32,
         )  # fmt: skip
         self._state = state
         self.compile_seconds = self._compiled.seconds
@@ -220,7 +220,7 @@ class JaxSession(Holding):
         """Call a function of the weights that leaves them as they are."""
         result = self._compiled.call(
             (setup, key, reading), lambda: make(self._computing(setup), reading),
-            self._state.weights, *given,
+            self._state.weights, *given, tf32=setup.tf32,
         )  # fmt: skip
         self.compile_seconds = self._compiled.seconds
         return result

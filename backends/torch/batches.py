@@ -117,24 +117,38 @@ class Batches:
         flags = (self._flips, self._outside) if self._augmented else None
         return self._preprocess, self._pad, flags, *shapes, *targets
 
-    def alone(self) -> Batches:
-        """Return batches of one step, in memory of their own; ``take`` says of which one."""
+    def room(self, places: int) -> Batches:
+        """Return memory for batches like these of so many steps."""
+
+        def like(part: Tensor, axis: int = 0) -> Tensor:
+            return part.new_zeros(*part.shape[:axis], places, *part.shape[axis + 1 :])
+
         found = copy(self)
-        found._draws = self._draws[:, :1].clone()
+        found._draws = like(self._draws, 1)
         found._indices = found._draws[0]
-        if self._labels is not None:
-            found._labels = self._labels[:1].clone()
-        if self._targets is not None:
-            found._targets = tuple(part[:1].clone() for part in self._targets)
+        found._labels = None if self._labels is None else like(self._labels)
+        found._targets = None if self._targets is None else tuple(map(like, self._targets))
         return found
 
-    def take(self, other: Batches, step: int) -> None:
-        """Become a step of other batches of the same kind, in the same memory."""
-        self._draws.copy_(other._draws[:, step : step + 1])
+    def take(self, other: Batches, first: int, count: int) -> None:
+        """Become some steps of other batches of the same kind, in the same memory."""
+        steps = slice(first, first + count)
+        self._draws[:, :count].copy_(other._draws[:, steps])
         if self._labels is not None and other._labels is not None:
-            self._labels.copy_(other._labels[step : step + 1])
+            self._labels[:count].copy_(other._labels[steps])
         for mine, theirs in zip(self._targets or (), other._targets or (), strict=True):
-            mine.copy_(theirs[step : step + 1])
+            mine[:count].copy_(theirs[steps])
+
+    def one(self, at: Tensor) -> Batches:
+        """Return the batches of one step; ``at`` int64 [1] says which, on the device."""
+        found = copy(self)
+        found._draws = self._draws.index_select(1, at)
+        found._indices = found._draws[0]
+        if self._labels is not None:
+            found._labels = self._labels.index_select(0, at)
+        if self._targets is not None:
+            found._targets = tuple(part.index_select(0, at) for part in self._targets)
+        return found
 
     def inputs(self, *at: int | slice) -> Tensor:
         """Return network inputs for the rows at ``indices[at]``.

@@ -51,13 +51,14 @@ class TorchSession(Session):
         self._device = torch.device(device)
         self._dtype = torch.float64 if precision == "float64" else torch.float32
         on_cpu, images = self._device.type == "cpu", len(network.input_shape) == 3
-        # cuDNN's deterministic float32 kernels are no faster channels last; with fast numerics
-        # and on a CPU all are. The user's own code may rely on the usual order (x.view(n, -1)).
-        last = numerics == "fast" and self._dtype == torch.float32
-        channels_last = (
-            images and not model.own and (on_cpu or (self._device.type == "cuda" and last))
+        # On a CPU kernels are faster channels last; cuDNN's deterministic ones in float32 are not.
+        # The user's own code may rely on the usual order (x.view(n, -1)), and is not tried out.
+        setup = Setup(
+            bfloat16=precision == "bfloat16",
+            channels_last=images and on_cpu and not model.own,
+            captured=self._device.type == "cuda",
+            tf32=numerics == "fast" and model.own,
         )
-        setup = Setup(precision == "bfloat16", channels_last)
         self._stepper = Stepper(network, task, model, self._device, self._dtype, numerics, setup)
         self._numerics = numerics
         self._fast: Fast | None = None

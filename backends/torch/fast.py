@@ -1,9 +1,9 @@
 """Fast numerics: the ways of training and of evaluating that are tried, and what was chosen.
 
-Trained is with products in float32 or bfloat16 (autocast: parameters, norms, loss and update stay
-float32), with images in one order of memory or the other, on one thread or all, on a GPU with the
-launches of a step as one (``captured``). Evaluated is with a copy of the module (``inference``),
-for which BatchNorm may be folded as well.
+Trained is with products in float32, on a GPU in TF32, or in bfloat16 (autocast: parameters, norms,
+loss and update stay float32), with images in one order of memory or the other, on one thread or
+all, on a GPU with the launches of a step as one (``captured``) or without. Evaluated is with a copy
+of the module (``inference``), for which BatchNorm may be folded as well.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from paribus.plan import EvalPlan, TrainPlan
 from paribus.tuning import Answer, Axes, Choice, Setting, Settings, Subject, Tuning
 from paribus.tuning.fast import About, Purpose
 
-FLOAT, HALF = "float32", "bfloat16"
+FLOAT, TF32, HALF = "float32", "tf32", "bfloat16"
 # Rows of a batch whose outputs are compared.
 COMPARED = 64
 
@@ -89,21 +89,17 @@ class Fast:
             self._inference = Inference(stepper, self._way)
         return self._inference.forward
 
-    def _recordable(self) -> bool:
-        """Return whether a step's launches can be: nothing in it is drawn or looked at."""
-        drawn = self._stepper.network.noisy and self._task.native_noise
-        return not drawn and not self._task.clips
-
     def _axes(self, rows: int, *, training: bool) -> Axes:
         """Return what can be chosen, strict numerics first."""
         stepper, strict = self._stepper, self._strict
+        cuda = stepper.device.type == "cuda"
         axes: dict[str, tuple[Setting, ...]] = {}
         if stepper.dtype == torch.float32 and not strict.bfloat16:
-            axes["products"] = (FLOAT, HALF)
+            axes["products"] = (FLOAT, TF32, HALF) if cuda else (FLOAT, HALF)
         if len(stepper.network.input_shape) == 3 and stepper.dtype == torch.float32:
             axes["channels_last"] = (strict.channels_last, not strict.channels_last)
-        if stepper.device.type == "cuda" and training and self._recordable():
-            axes["captured"] = (False, True)
+        if cuda and training:
+            axes["captured"] = (strict.captured, not strict.captured)
         every = torch.get_num_threads()
         if stepper.device.type == "cpu" and every > 1:
             fits = threads_for(rows * stepper.multiplications, stepper.device)
@@ -122,11 +118,13 @@ class Fast:
 
 def setup(strict: Setup, settings: Settings) -> Setup:
     """Return how to train by settings."""
+    products = settings.get("products", HALF if strict.bfloat16 else FLOAT)
     return Setup(
-        settings.get("products") == HALF or strict.bfloat16,
-        bool(settings.get("channels_last", strict.channels_last)),
-        int(settings.get("threads", 0)),
-        bool(settings.get("captured", False)),
+        bfloat16=products == HALF,
+        channels_last=bool(settings.get("channels_last", strict.channels_last)),
+        threads=int(settings.get("threads", 0)),
+        captured=bool(settings.get("captured", strict.captured)),
+        tf32=products == TF32,
     )
 
 
@@ -167,6 +165,7 @@ class Training:
 
     def __init__(self, stepper: Stepper, strict: Setup, handle: Examples, plan: TrainPlan) -> None:
         self._stepper, self._strict, self._handle, self._plan = stepper, strict, handle, plan
+        self._clips = "clip_norm" in plan.scalars
         self._tensors = {name: value.clone() for name, value in stepper.placed.tensors.items()}
         self._slots = {
             slot: {name: value.clone() for name, value in views.items()}
@@ -185,7 +184,7 @@ class Training:
     def answer(self) -> Answer:
         """Return the first step's loss and whole gradient."""
         stepper = self._stepper
-        if stepper.setup.captured:
+        if stepper.setup.captured and not self._clips:
             # A step as it is played; its gradient stays where it was found.
             loss = float(stepper.run(self._handle, self._plan.first(1)).result().losses[0])
             stepper.flat.gather()

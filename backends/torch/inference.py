@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from paribus.architectures import Network
 from paribus.architectures.folding import foldable
 from paribus.backends.torch import products
-from paribus.backends.torch.settings import threads
+from paribus.backends.torch.settings import reduced, threads
 from paribus.backends.torch.stepper import Setup, Stepper
 
 
@@ -57,7 +57,7 @@ class Inference:
         if x.ndim == 4:
             last = self._way.channels_last
             x = x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
-        with threads(self._way.threads):
+        with threads(self._way.threads), reduced(self._way.tf32):
             return self._model.logits(self._module, x, positions).to(self._dtype)
 
 

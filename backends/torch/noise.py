@@ -78,7 +78,7 @@ class Noise:
 
     def __init__(self, network: Network, module: nn.Module, model: Model, native: bool) -> None:
         self._native = native
-        self._keys: Mapping[str, Sequence[int]] = {}
+        self._keys: Mapping[str, Sequence[int] | Tensor] = {}
         self._first = 0
         self._counters = torch.empty(0, dtype=torch.int32)
         self._noisy = network.noisy
@@ -103,10 +103,20 @@ class Noise:
         self._attach()
 
     @contextmanager
-    def drawn(self, keys: Keys | None, first: int) -> Iterator[None]:
-        """Drop by a step's ``keys`` int32 [L, 2] the rows from ``first`` on; None: nothing."""
+    def drawn(self, keys: Keys | Tensor | None, first: int) -> Iterator[None]:
+        """Drop by a step's ``keys`` int32 [L, 2] the rows from ``first`` on; None: nothing.
+
+        Keys that are a tensor stay where they are: only masks are drawn from them.
+        """
         if keys is None or not self._noisy:
             yield
+            return
+        if isinstance(keys, Tensor):
+            self._keys, self._first = dict(zip(self._noisy, keys.unbind(), strict=True)), first
+            try:
+                yield
+            finally:
+                self._keys = {}
             return
         self._keys, self._first = dict(zip(self._noisy, keys.tolist(), strict=True)), first
         one, two = self._keys[self._noisy[0]]
@@ -185,8 +195,12 @@ class Noise:
         dropped: Tensor = Dropped.apply(x, kept.view(shape), scale(p))
         return dropped
 
+    def held_memory(self) -> Tensor:
+        """Return what masks are drawn with, which later ones may replace by something larger."""
+        return self._counters
+
     def _kept(
-        self, key: Sequence[int], size: int, rows: int, least: int, device: torch.device
+        self, key: Sequence[int] | Tensor, size: int, rows: int, least: int, device: torch.device
     ) -> Tensor:
         """Return which values are kept, uint8 [rows · size]."""
         each = words_per_row(size)
@@ -199,13 +213,20 @@ class Noise:
         for first in range(0, count, piece):
             last = min(first + piece, count)
             # i · golden + key₀; the first i is the first row's, or the piece's.
-            start = signed(key[0] + (self._first * each + first) * GOLDEN)
+            start = _start(key, (self._first * each + first) * GOLDEN)
             x = self._counters[: last - first] + start
             mix(x, key[1])
             torch.ge(x.view(torch.int16), least - 2**15, out=kept[2 * first : 2 * last])
         if size % 2:
             kept = kept.view(rows, 2 * each)[:, :size].contiguous()
         return kept.view(torch.uint8)
+
+
+def _start(key: Sequence[int] | Tensor, before: int) -> int | Tensor:
+    """Return the signed number of 32 bits that a key and what lies before add up to."""
+    if isinstance(key, Tensor):
+        return key[0] + signed(before)
+    return signed(key[0] + before)
 
 
 def mix(x: Tensor, key: int | Tensor) -> None:

@@ -48,7 +48,7 @@ def multiplications(network: Network) -> int:
 
 @contextmanager
 def applied(
-    numerics: Numerics, device: torch.device, work: int, threads: int = 0
+    numerics: Numerics, device: torch.device, work: int, threads: int = 0, *, tf32: bool = False
 ) -> Iterator[None]:
     """Compute under what ``numerics`` means on ``device``, with threads fit for the ``work``.
 
@@ -56,15 +56,17 @@ def applied(
         numerics, device: the session's.
         work: multiply-adds of one forward pass.
         threads: of a CPU; 0: as many as fit the work.
+        tf32: whether a GPU's products in float32 may read their factors in TF32.
     """
     strict, cuda = numerics == "strict", device.type == "cuda"
     before = _read()
     count = threads or threads_for(work, device)
     # On a CPU the lower settings mean bfloat16 products inside oneDNN.
-    precision = "high" if cuda and not strict else "highest"
+    tf32 = tf32 and cuda
+    precision = "high" if tf32 else "highest"
     # Deterministic mode also fills fresh memory with NaN, a debugging aid that costs a pass over
     # every activation; no result here depends on memory that was not written.
-    benchmark, tf32 = cuda and not strict, not strict
+    benchmark = cuda and not strict
     _write((strict, False, False, strict, benchmark, tf32, precision, count))
     try:
         yield
@@ -75,6 +77,17 @@ def applied(
 def threads_for(work: int, device: torch.device) -> int:
     """Return how many threads fit so many multiply-adds."""
     return 1 if work < FEW and device.type == "cpu" else torch.get_num_threads()
+
+
+@contextmanager
+def reduced(tf32: bool) -> Iterator[None]:
+    """Read factors of a GPU's products in float32 in TF32, or not."""
+    before = _read()
+    _write((*before[:5], tf32, "high" if tf32 else "highest", before[7]))
+    try:
+        yield
+    finally:
+        _write(before)
 
 
 @contextmanager

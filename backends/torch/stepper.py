@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from paribus.adapter import Numerics, Task
 from paribus.architectures import Network
 from paribus.backends.torch import captured, settings
 from paribus.backends.torch.batches import Batches, Examples, tensor
-from paribus.backends.torch.captured import Results, Tensors
+from paribus.backends.torch.captured import NotRecorded, Results
 from paribus.backends.torch.flat import Flat
 from paribus.backends.torch.losses import row_losses
 from paribus.backends.torch.memory import memory
@@ -46,12 +46,14 @@ class Setup:
         channels_last: the order of images in memory.
         threads: of a CPU; 0 leaves it to the work (``settings.applied``).
         captured: whether steps are recorded and played (``captured``), where they can be.
+        tf32: whether a GPU's products in float32 read 10 bits of their factors' fractions.
     """
 
     bfloat16: bool
     channels_last: bool
     threads: int = 0
     captured: bool = False
+    tf32: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ class _At(NamedTuple):
     step: int
     counts: list[int]
     keys: Any
+
+    @classmethod
+    def of(cls, plan: TrainPlan, step: int, counts: list[list[int]]) -> Self:
+        """Return a plan's step; ``counts`` are the plan's, as lists."""
+        return cls(step, counts[step], None if plan.noise is None else plan.noise[step])
 
 
 class Stepper:
@@ -103,7 +110,7 @@ class Stepper:
         self.multiplications = settings.multiplications(network)
         self.flat = self._memory(setup)
         self.placed = Placed(network, task, model, self.flat, device, dtype, setup.channels_last)
-        self._recorded: dict[Hashable, captured.Captured] = {}
+        self._recorded: dict[Hashable, captured.Captured | None] = {}
         self._scalars = (*RULES[task.rule].scalars, *(("clip_norm",) if task.clips else ()))
 
     def _memory(self, setup: Setup) -> Flat:
@@ -127,42 +134,87 @@ class Stepper:
         batches, row_weights, losses = self._prepare(handle, plan)
         self.changes += 1
         norms = torch.zeros(plan.steps, dtype=self.dtype, device=self.device)
-        out = Results(losses, norms)
+        out, counts = Results(losses, norms), plan.counts.tolist()
         with self.computing(plan.indices.shape[-1]):
-            recording = self._recording(handle, plan, batches, row_weights)
-            if recording is not None:
-                given = captured.columns(plan, self._scalars, losses)
-                for step in range(plan.steps):
-                    recording.step(step, batches, row_weights, given, out)
+            if self.device.type == "cuda" or self.setup.captured:
+                self._on_device(handle, plan, counts, batches, row_weights, out)
             else:
                 scalars = {name: values.tolist() for name, values in plan.scalars.items()}
-                for step, counts in enumerate(plan.counts.tolist()):
-                    at = _At(step, counts, None if plan.noise is None else plan.noise[step])
+                for step in range(plan.steps):
                     own = {name: values[step] for name, values in scalars.items()}
-                    self._step(batches, at, row_weights, out, own)
+                    self._step(batches, _At.of(plan, step, counts), row_weights, out, own)
         return Steps(losses, norms if self._task.norms else None, plan.weights)
 
-    def _recording(
-        self, handle: Examples, plan: TrainPlan, batches: Batches, row_weights: Tensor
-    ) -> captured.Captured | None:
-        """Return a step that is recorded, or will be; None where each is made by itself."""
-        if not self.setup.captured or not captured.fits(plan):
-            return None
-        key, counts = (self.setup, captured.key(plan, batches)), plan.counts[0].tolist()
+    def _on_device(
+        self,
+        handle: Examples,
+        plan: TrainPlan,
+        counts: list[list[int]],
+        batches: Batches,
+        row_weights: Tensor,
+        out: Results,
+    ) -> None:
+        """Make a plan's steps with scalars that are on the device, played where they can be.
 
-        def work(batches: Batches, weights: Tensor, out: Results, scalars: Tensors) -> None:
-            self._step(batches, _At(0, counts, None), weights, out, scalars)
+        A number and a tensor are not multiplied alike everywhere, and no bit may depend on which
+        steps are played: a training that goes on begins with some that are not.
+        """
+        scalars = captured.columns(plan, self._scalars, row_weights)
+        keys = None if plan.noise is None else tensor(plan.noise, self.device)
+        given, rows = captured.Steps(batches, row_weights, scalars, keys), scalars.unbind()
+        for first, number in captured.stretches(counts):
+            played = self._played(handle, plan, counts[first], given, (first, number), out)
+            for step in range(first + played, first + number):
+                own = dict(zip(self._scalars, rows[step].unbind(), strict=True))
+                self._step(batches, _At.of(plan, step, counts), row_weights, out, own)
 
+    def _played(
+        self,
+        handle: Examples,
+        plan: TrainPlan,
+        counts: list[int],
+        given: captured.Steps,
+        which: tuple[int, int],
+        out: Results,
+    ) -> int:
+        """Play a stretch of a plan's steps; return how many of them: the first ones, or none."""
+        drawn = plan.noise is not None and self._task.native_noise
+        work = plan.indices.shape[-1] * self.multiplications
+        if not self.setup.captured or self.model.own or drawn or work > captured.LARGE:
+            return 0
+        key = self.setup, captured.key(counts, plan, given.batches)
         found = self._recorded.get(key)
+        if key in self._recorded and found is None:
+            return 0
         if found is None or (found.handle is not handle and found.made >= captured.WORTH):
-            found = captured.Captured(handle, batches, row_weights, self._scalars, work)
+            if found is None and len(self._recorded) >= captured.MOST:
+                return 0
+            found = self._recording(handle, counts, given)
             self._recorded[key] = found
-        return found if found.handle is handle else None
+        if found.handle is not handle:
+            return 0
+        before = found.made
+        try:
+            found.make(given, *which, out)
+        except NotRecorded:
+            self._recorded[key] = None
+        return found.made - before
+
+    def _recording(
+        self, handle: Examples, counts: list[int], given: captured.Steps
+    ) -> captured.Captured:
+        def work(one: captured.Steps, out: Results) -> None:
+            keys = None if one.keys is None else one.keys[0]
+            scalars = dict(zip(self._scalars, one.scalars[0].unbind(), strict=True))
+            self._step(one.batches, _At(0, counts, keys), one.weights, out, scalars)
+
+        kept = self._task.clips or self._task.norms
+        return captured.Captured(handle, given, kept, work, self.placed.noise.held_memory)
 
     def free(self, handle: Examples) -> None:
         """Forget what reads examples that will not be used again."""
         for key, one in list(self._recorded.items()):
-            if one.handle is handle:
+            if one is not None and one.handle is handle:
                 del self._recorded[key]
 
     def _step(
@@ -186,8 +238,8 @@ class Stepper:
         """Return the first step's loss, and its gradients until the next step; change nothing."""
         batches, row_weights, losses = self._prepare(handle, plan)
         with self.placed.unchanged(), self.computing(plan.indices.shape[-1]):
-            keys = None if plan.noise is None else plan.noise[0]
-            self._backward(batches, _At(0, plan.counts[0].tolist(), keys), row_weights, losses)
+            at = _At.of(plan, 0, plan.counts.tolist())
+            self._backward(batches, at, row_weights, losses)
         self.flat.gather()
         return float(Steps(losses, None, plan.weights).result().losses[0]), self.flat.gradients
 
@@ -225,7 +277,8 @@ class Stepper:
     def computing(self, rows: int) -> AbstractContextManager[None]:
         """Compute batches of so many rows under the settings of the process that they need."""
         work = rows * self.multiplications
-        return settings.applied(self._numerics, self.device, work, self.setup.threads)
+        setup = self.setup
+        return settings.applied(self._numerics, self.device, work, setup.threads, tf32=setup.tf32)
 
     def _prepare(self, handle: Examples, plan: TrainPlan) -> tuple[Batches, Tensor, Tensor]:
         """Move a plan over: its batches, the rows' weights and room for the rows' losses."""

@@ -15,6 +15,8 @@ class Options:
         threads: of every library.
         clock: ``wall``, or ``cpu`` for the processor's time, where other work keeps it busy.
         works: titles' beginnings of what is measured within a section; empty for everything.
+        device: where everybody computes: ``cpu`` or ``cuda``.
+        backends: of paribus that take part, with the rivals of their framework.
     """
 
     quick: bool = False
@@ -22,6 +24,8 @@ class Options:
     threads: int = 2
     clock: str = "wall"
     works: tuple[str, ...] = ()
+    device: str = "cpu"
+    backends: tuple[str, ...] = ("torch", "tensorflow")
 
     def turns(self, usual: int) -> int:
         """Return how many rounds to measure where a section's usual number is ``usual``."""

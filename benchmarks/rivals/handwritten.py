@@ -14,21 +14,21 @@ from rivals import modules
 from rivals.works import ROWS, WORKS
 
 
-def setup(work: str) -> Run:
+def setup(work: str, device: str = "cpu") -> Run:
     """Return the loop."""
     chosen = WORKS[work]
-    x, y = modules.tensors(chosen)
-    orders = [torch.from_numpy(order) for order in chosen.orders()]
-    module = modules.module(chosen)
+    x, y = modules.tensors(chosen, device)
+    orders = [torch.from_numpy(order).to(device) for order in chosen.orders()]
+    module = modules.module(chosen, device)
     update = modules.optimizer(chosen, module)
     done = 0
 
     def run(steps: int) -> Turn:
         nonlocal done
-        total = torch.zeros(())
+        total = torch.zeros((), device=device)
         for _ in range(steps // chosen.epoch_steps):
             order = orders[done % len(orders)]
-            total = torch.zeros(())
+            total = torch.zeros((), device=device)
             for start in range(0, len(y), ROWS):
                 rows = order[start : start + ROWS]
                 update.zero_grad()

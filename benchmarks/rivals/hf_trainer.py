@@ -67,12 +67,12 @@ class InOrder(Trainer):
         return self.order
 
 
-def setup(work: str) -> Run:
+def setup(work: str, device: str = "cpu") -> Run:
     """Return calls of ``Trainer.train``."""
     transformers.logging.set_verbosity_error()
     chosen = WORKS[work]
     rows, order = Rows(*modules.tensors(chosen)), Ordered(chosen)
-    task = Task(modules.module(chosen))
+    task = Task(modules.module(chosen, device))
     update = modules.optimizer(chosen, task.module)
 
     def run(steps: int) -> Turn:
@@ -86,9 +86,9 @@ def setup(work: str) -> Run:
                 save_strategy="no",
                 logging_strategy="no",
                 report_to=[],
-                use_cpu=True,
+                use_cpu=device == "cpu",
                 disable_tqdm=True,
-                dataloader_pin_memory=False,
+                dataloader_pin_memory=device == "cuda",
                 dataloader_drop_last=True,
             )
             trainer = InOrder(

@@ -23,9 +23,9 @@ from rivals.works import ROWS, WORKS, Work
 class Task(lightning.LightningModule):
     """The work as Lightning wants it."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, device: str) -> None:
         super().__init__()
-        self.module = modules.module(work)
+        self.module = modules.module(work, device)
         self.update = modules.optimizer(work, self.module)
         self.total, self.began, self.seconds = torch.zeros(()), 0.0, 0.0
 
@@ -42,27 +42,31 @@ class Task(lightning.LightningModule):
         self.began = clock()
 
     def on_train_epoch_start(self) -> None:
-        self.total = torch.zeros(())
+        self.total = torch.zeros((), device=self.device)
 
     def on_train_end(self) -> None:
+        # What is under way on a GPU is part of the work.
+        self.total.item()
         self.seconds = clock() - self.began
 
 
-def setup(work: str) -> Run:
+def setup(work: str, device: str = "cpu") -> Run:
     """Return calls of ``Trainer.fit``."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     chosen = WORKS[work]
     loader = DataLoader(
-        TensorDataset(*modules.tensors(chosen)), ROWS, sampler=Ordered(chosen), drop_last=True
-    )
-    task = Task(chosen)
+        TensorDataset(*modules.tensors(chosen)), ROWS, sampler=Ordered(chosen), drop_last=True,
+        pin_memory=device == "cuda",
+    )  # fmt: skip
+    task = Task(chosen, device)
 
     def run(steps: int) -> Turn:
         trainer = lightning.Trainer(
             max_epochs=steps // chosen.epoch_steps,
-            accelerator="cpu",
+            accelerator="gpu" if device == "cuda" else "cpu",
+            devices=1,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,

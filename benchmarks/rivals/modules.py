@@ -57,9 +57,9 @@ class Bert(nn.Module):
         return logits
 
 
-def module(work: Work) -> nn.Module:
+def module(work: Work, device: str = "cpu") -> nn.Module:
     """Return the network in training mode, with the work's initial weights."""
-    made = _drawn(work).train()
+    made = _drawn(work).train().to(device)
     state = [name for name in made.state_dict() if not name.endswith("num_batches_tracked")]
     canonical = work.weights()
     # The same tensors in the same order, whatever they are called.
@@ -103,10 +103,10 @@ def optimizer(work: Work, made: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=rate, **given)
 
 
-def tensors(work: Work) -> tuple[Tensor, Tensor]:
+def tensors(work: Work, device: str = "cpu") -> tuple[Tensor, Tensor]:
     """Return the data as PyTorch wants it: images [N, C, H, W], tokens int64; labels."""
     x, y = work.data()
     if x.ndim == 4:
         x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-    found = torch.from_numpy(x)
-    return (found.long() if work.network.reads_tokens else found), torch.from_numpy(y)
+    found = torch.from_numpy(x).to(device)
+    return (found.long() if work.network.reads_tokens else found), torch.from_numpy(y).to(device)

@@ -20,12 +20,17 @@ from rivals.works import WORKS
 
 
 def setup(
-    work: str, backend: str, numerics: Numerics = "strict", precision: Precision = "float32"
+    work: str,
+    backend: str,
+    numerics: Numerics = "strict",
+    precision: Precision = "float32",
+    device: str = "cpu",
 ) -> Run:
     """Return epochs of the loop."""
     chosen = WORKS[work]
+    where = "cuda:0" if device == "cuda" else device
     session = registry.get(backend).open(
-        chosen.network, chosen.task(), device="cpu", precision=precision, numerics=numerics
+        chosen.network, chosen.task(), device=where, precision=precision, numerics=numerics
     )
     # As a run does; a session in strict numerics chooses nothing.
     session.tune(Tuning(clock=clock))

@@ -29,17 +29,18 @@ class Net(NeuralNetClassifier):
         return self
 
 
-def setup(work: str) -> Run:
+def setup(work: str, device: str = "cpu") -> Run:
     """Return calls of ``partial_fit``."""
     chosen = WORKS[work]
     x, y = (np.asarray(tensor) for tensor in modules.tensors(chosen))
     net = Net(
-        modules.module(chosen),
+        modules.module(chosen, device),
         chosen,
         criterion=nn.CrossEntropyLoss,
         batch_size=ROWS,
         train_split=None,
         verbose=0,
+        device=device,
         classes=list(range(chosen.classes)),
         iterator_train__sampler=Ordered(chosen),
         iterator_train__drop_last=True,

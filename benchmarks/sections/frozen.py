@@ -22,7 +22,10 @@ def measure(options: Options) -> Report:
     kinds = ("strict",) if options.quick else ("strict", "fast")
     words = QUICK if options.quick else ("--rounds", str(options.turns(3)))
     tables = {
-        kind: printed("frozen.py", (*words, "--numerics", kind), options.threads) for kind in kinds
+        kind: printed(
+            "frozen.py", (*words, "--numerics", kind, "--device", options.device), options.threads
+        )
+        for kind in kinds
     }
     speed = {kind: ratios(table, 3) for kind, table in tables.items()}
     figure = Bars("A frozen ResNet-50", "times as fast as the plain loop", speed, 1.0)

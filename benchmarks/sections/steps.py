@@ -19,8 +19,9 @@ FAIR = (
     "order again and again. The PyTorch contenders share a process, in which paribus makes the C "
     'library keep freed memory, for the hand-written loop as well; "by itself" is the same loop in '
     "a process of its own, as one would run it. paribus runs the loop of every experiment with all "
-    "its planning and recording except the writing of metrics.jsonl. The loss is the mean of the "
-    "first epoch."
+    "its planning and recording except the writing of metrics.jsonl. On a GPU the hand-written "
+    "loop has its data there, and all rivals compute as PyTorch does by default: convolutions in "
+    "TF32, which paribus does in fast numerics alone. The loss is the mean of the first epoch."
 )
 _TORCH = {
     "hand-written PyTorch": "rivals.handwritten:setup",
@@ -28,34 +29,40 @@ _TORCH = {
     "skorch": "rivals.skorch_net:setup",
     "Hugging Face Trainer": "rivals.hf_trainer:setup",
 }
+# A GPU is so many times as fast, or more: turns long enough for the clock.
+GPU_TURNS = 8
 # XLA on a CPU takes seconds a step there, and a minute to compile.
 _NO_JIT = ("resnet",)
 
 
-def contenders(work: str, quick: bool) -> list[Contender]:
+def contenders(work: str, options: Options) -> list[Contender]:
     """Return who takes turns; the first is what the others are compared with."""
-    own = "rivals.own_loop:setup"
-    found = [Contender(title, setup, {"work": work}) for title, setup in _TORCH.items()]
+    own, given = "rivals.own_loop:setup", {"work": work, "device": options.device}
+    found = [Contender(title, setup, given) for title, setup in _TORCH.items()]
     kinds = ("strict", "fast")
-    found[1:1] = [
-        Contender(
-            f"paribus torch, {kind}", own, {"work": work, "backend": "torch", "numerics": kind}
-        )
-        for kind in kinds
-    ]
-    if quick:
+
+    def ours(backend: str) -> list[Contender]:
+        return [
+            Contender(f"paribus {backend}, {kind}", own,
+                      {**given, "backend": backend, "numerics": kind}, backend)
+            for kind in kinds
+        ]  # fmt: skip
+
+    found[1:1] = ours("torch")
+    if options.quick:
         return found[:2]
-    alone = Contender(f"{found[0].title}, by itself", found[0].setup, {"work": work}, "alone")
+    alone = Contender(f"{found[0].title}, by itself", found[0].setup, given, "alone")
     found.insert(1, alone)
+    if "jax" in options.backends:
+        found += ours("jax")
+    if "tensorflow" not in options.backends:
+        return found
     keras = "rivals.keras_fit:setup"
     found.append(Contender("keras.fit", keras, {"work": work}, "tensorflow"))
     if work not in _NO_JIT:
-        given = {"work": work, "jit": True}
-        found.append(Contender("keras.fit, jit_compile", keras, given, "tensorflow"))
-    for kind in kinds:
-        given = {"work": work, "backend": "tensorflow", "numerics": kind}
-        found.append(Contender(f"paribus tensorflow, {kind}", own, given, "tensorflow"))
-    return found
+        jit = {"work": work, "jit": True}
+        found.append(Contender("keras.fit, jit_compile", keras, jit, "tensorflow"))
+    return found + ours("tensorflow")
 
 
 def measure(options: Options) -> Report:
@@ -68,8 +75,8 @@ def measure(options: Options) -> Report:
             continue
         print(f"  {work.title}", file=sys.stderr, flush=True)
         found = interleaved(
-            contenders(name, options.quick),
-            work.epochs * work.epoch_steps,
+            contenders(name, options),
+            work.epochs * work.epoch_steps * (GPU_TURNS if options.device == "cuda" else 1),
             first=work.epoch_steps,
             rounds=options.turns(9),
             threads=options.threads,

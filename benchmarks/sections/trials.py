@@ -26,6 +26,7 @@ QUICK = (
 def measure(options: Options) -> Report:
     """Measure the search and the heads."""
     words = QUICK if options.quick else ("--repeats", str(options.turns(3)))
+    words = (*words, "--device", options.device)
     table = printed("trials.py", words, options.threads)
     figure = Bars(
         "Many small trainings", "times as fast as one after another",

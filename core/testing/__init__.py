@@ -25,8 +25,8 @@ adapter can begin with ``linear`` and ``sgd`` and grow.
 
 The backend runs in a child process, so that a crash of its framework is a failed check.
 ``pytest -p paribus.testing.plugin --conformance-in-process`` runs it in pytest's own, for a
-debugger; ``--conformance FILE`` writes what became of each check as JSON. The fixture ``device``
-names another device than ``cpu``.
+debugger; ``--conformance FILE`` writes what became of each check as JSON, and with
+``--conformance-device cuda`` sessions are opened there (a fixture ``device`` says so for good).
 
 A check's name, ``group.check[case]``, is stable; ``python -m paribus.testing.checks`` lists them.
 """

@@ -13,6 +13,7 @@ import pytest
 from paribus.testing.outcomes import PLUGIN, Outcomes
 
 IN_PROCESS = "--conformance-in-process"
+DEVICE = "--conformance-device"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,6 +21,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("paribus", "conformance of a backend of paribus")
     group.addoption(
         "--conformance", type=Path, metavar="FILE", help="write what became of each check as JSON"
+    )
+    group.addoption(
+        DEVICE, default="cpu", metavar="DEVICE", help="where sessions are opened: cpu, cuda, mps"
     )
     group.addoption(
         IN_PROCESS, action="store_true", help="run the backend in this process, not in a child"

@@ -14,7 +14,7 @@ from paribus.errors import nearest
 from paribus.testing import checks
 from paribus.testing.bench import Bench
 from paribus.testing.outcomes import PLUGIN, Outcomes, of
-from paribus.testing.plugin import IN_PROCESS
+from paribus.testing.plugin import DEVICE, IN_PROCESS
 
 KnownFailures = Mapping[str, tuple[str, type[BaseException]]]
 
@@ -29,9 +29,9 @@ def backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def device() -> str:
-    """Return the device that sessions are opened on."""
-    return "cpu"
+def device(request: pytest.FixtureRequest) -> str:
+    """Return the device that sessions are opened on: ``cpu`` unless an option says otherwise."""
+    return str(request.config.getoption(DEVICE, default="cpu"))
 
 
 @pytest.fixture(scope="session")
