@@ -89,8 +89,9 @@ class Capabilities:
         rules: update rules.
         precisions: of ``Precision``.
         device_types: of ``cpu``, ``cuda``, ``mps``.
-        replicated: operations of which ``open_replicas`` takes networks, on a CPU in ``float32``
-            and ``float64``; a network that has them alone, one after the other.
+        replicated: operations of which ``open_replicas`` takes networks, in ``float32`` and
+            ``float64``; a network that has them alone, one after the other.
+        replicated_devices: types of the devices on which core asks for replicas.
         replicated_work: multiply-adds of a step's forward pass up to which replicas are faster than
             one training after another, as measured; the default is PyTorch's.
         replicated_convolutions: the same of networks with convolutions, of which core asks for
@@ -107,6 +108,7 @@ class Capabilities:
     replicated: frozenset[str] = frozenset()
     replicated_work: int = 8_000_000
     replicated_convolutions: int = 0
+    replicated_devices: frozenset[str] = frozenset({"cpu"})
     parts: bool = False
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from paribus import registry
 from paribus.adapter import Session, Task
 from paribus.architectures import Network
 from paribus.remote import RemoteBackend
@@ -20,7 +21,7 @@ class Pool:
     """
 
     def __init__(self, device: str = "cpu") -> None:
-        self.device = device
+        self._device = device
         self._children: dict[str, RemoteBackend] = {}
         self._sessions: dict[tuple[Any, ...], Session] = {}
 
@@ -30,11 +31,14 @@ class Pool:
             self._children[name] = RemoteBackend(name, threads=1)
         return self._children[name]
 
+    def device(self, name: str) -> str:
+        return registry.resolve_device(self.backend(name), self._device)
+
     def session(self, name: str, network: Network, task: Task, precision: Any) -> Session:
         key = (name, id(network), task, precision)
         if key not in self._sessions:
             self._sessions[key] = self.backend(name).open(
-                network, task, device=self.device, precision=precision, numerics="strict"
+                network, task, device=self.device(name), precision=precision, numerics="strict"
             )
         return self._sessions[key]
 
@@ -63,5 +67,9 @@ class Lab:
     ) -> Session:
         """Return a new session; close it."""
         return self.backend.open(
-            network, task, device=self._pool.device, precision=precision, numerics=numerics
+            network,
+            task,
+            device=self._pool.device(self.name),
+            precision=precision,
+            numerics=numerics,
         )

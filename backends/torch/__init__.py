@@ -56,6 +56,7 @@ class TorchBackend(Backend):
         # and 5.4 × as fast as one by one, at 0.8 million 2.6 and 3.9 ×, at 2.7 million 2.1 and
         # 2.5 ×; at 6 million five are 1.7 ×.
         replicated_convolutions=6_000_000,
+        replicated_devices=frozenset(("cpu", "cuda")),
         parts=True,
     )  # fmt: skip
     reads = frozenset((".pth", ".pt", ".bin"))

@@ -17,14 +17,15 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from paribus.backends.torch.batches import Batches, Examples, tensor
-from paribus.plan import TrainPlan
+from paribus.backends.torch.batches import Batches, tensor
+from paribus.plan import EvalPlan, TrainPlan
 
 # Steps before one is recorded, and after how many its place may be taken by one of other examples:
 # recording takes as long as some dozens of steps, and streamed rows are elsewhere each time.
@@ -43,8 +44,21 @@ class Results(NamedTuple):
     norms: Tensor
 
 
+class Played(Protocol):
+    """What K steps read besides what they always read; all of it is on the device."""
+
+    def room(self, places: int) -> Self:
+        """Return memory for so many steps like these."""
+
+    def take(self, other: Self, first: int, count: int) -> None:
+        """Become some of other steps, in the same memory."""
+
+    def one(self, at: Tensor) -> Self:
+        """Return one step; ``at`` int64 [1] says which, on the device."""
+
+
 class Steps(NamedTuple):
-    """What steps read besides examples and parameters; all of it is on the device.
+    """Of a training.
 
     Attributes:
         batches: of K steps.
@@ -59,77 +73,96 @@ class Steps(NamedTuple):
     keys: Tensor | None
 
     def room(self, places: int) -> Steps:
-        """Return memory for so many steps like these."""
-
-        def like(part: Tensor) -> Tensor:
-            return part.new_zeros(places, *part.shape[1:])
-
-        keys = None if self.keys is None else like(self.keys)
-        return Steps(self.batches.room(places), like(self.weights), like(self.scalars), keys)
+        """See ``Played``."""
+        return Steps(self.batches.room(places), *rooms(places, *self[1:]))
 
     def take(self, other: Steps, first: int, count: int) -> None:
-        """Become some of other steps, in the same memory."""
+        """See ``Played``."""
         self.batches.take(other.batches, first, count)
-        for mine, theirs in ((self.weights, other.weights), (self.scalars, other.scalars)):
-            mine[:count].copy_(theirs[first : first + count])
-        if self.keys is not None and other.keys is not None:
-            self.keys[:count].copy_(other.keys[first : first + count])
+        copied(self[1:], other[1:], first, count)
 
     def one(self, at: Tensor) -> Steps:
-        """Return one step; ``at`` int64 [1] says which, on the device."""
-        keys = None if self.keys is None else self.keys.index_select(0, at)
-        weights, scalars = self.weights.index_select(0, at), self.scalars.index_select(0, at)
-        return Steps(self.batches.one(at), weights, scalars, keys)
+        """See ``Played``."""
+        return Steps(self.batches.one(at), *chosen(at, *self[1:]))
 
 
-# Makes the one step that it is given, in which nothing is waited for.
-Work = Callable[[Steps, Results], None]
+def rooms(places: int, *parts: Tensor | None) -> list[Any]:
+    """Return memory like tensors [K, …] for so many steps; None stays None."""
+    return [None if one is None else one.new_zeros(places, *one.shape[1:]) for one in parts]
+
+
+def copied(
+    to: Sequence[Tensor | None], parts: Sequence[Tensor | None], first: int, count: int
+) -> None:
+    """Copy steps of tensors [K, …] to the beginning of others."""
+    for mine, theirs in zip(to, parts, strict=True):
+        if mine is not None and theirs is not None:
+            mine[:count].copy_(theirs[first : first + count])
+
+
+def chosen(at: Tensor, *parts: Tensor | None) -> list[Any]:
+    """Return the step [1, …] of tensors [K, …] that ``at`` int64 [1] says; None stays None."""
+    return [None if one is None else one.index_select(0, at) for one in parts]
+
+
+P = TypeVar("P", bound=Played)
+# Makes the one step that it is given, in which nothing is waited for, and leaves what comes of it.
+Work = Callable[[P, Sequence[Tensor]], None]
 
 
 class NotRecorded(Exception):
     """A step cannot be recorded."""
 
 
-class Captured:
+class Captured(Generic[P]):
     """A recorded step, or one that will be.
 
     Attributes:
         handle: the examples that it reads.
         made: steps so far.
+        like: what comes of a step, [1, …] each.
+        places: steps that there is room for.
 
     Args:
         steps: like those that it will make.
-        norms: whether gradient norms are kept.
+        out: like what comes of them, tensors [K, …].
         work: makes one.
-        held: whatever else it reads, which has to stay where it is.
+        held: what else it reads, which has to stay where it is.
     """
 
     def __init__(
-        self, handle: Examples, steps: Steps, norms: bool, work: Work, held: Callable[[], Any]
+        self,
+        handle: object,
+        steps: P,
+        out: Sequence[Tensor],
+        work: Work[P],
+        held: Callable[[], Any] = lambda: None,
+        places: int = PLACES,
     ) -> None:
         self.handle, self.made = handle, 0
-        self._device, self._held, self._holds = steps.weights.device, held, None
-        self._steps, self._norms, self._work = steps.room(PLACES), norms, work
-        self._one = Results(
-            torch.zeros_like(self._steps.weights[:1]), self._steps.weights.new_zeros(1)
-        )
-        losses = torch.zeros_like(self._steps.weights)
-        self._out = Results(losses, losses.new_zeros(PLACES))
+        self._device, self._held, self._holds = out[0].device, held, None
+        self._steps, self._work, self.places = steps.room(places), work, places
+        self.like = [one.new_zeros(1, *one.shape[1:]) for one in out]
+        self._out = rooms(places, *out)
         self._at = torch.zeros(1, dtype=torch.int64, device=self._device)
-        self._places = torch.arange(PLACES, device=self._device)
+        self._numbers = torch.arange(places, device=self._device)
         self._play: Callable[[], None] | None = None
 
-    def make(self, steps: Steps, first: int, count: int, out: Results) -> None:
-        """Make some steps of a plan; what comes of them goes where the plan's does.
+    def make(self, steps: P, first: int, count: int, out: Sequence[Tensor], to: int) -> None:
+        """Make some steps of a plan.
+
+        Args:
+            steps: the plan's.
+            first, count: which of them.
+            out: where it goes what comes of them, [K, …] each.
+            to: the number there of the first one's.
 
         Raises:
             NotRecorded: steps like these cannot be recorded; the others of these are not made.
                 ``made`` counts those that are.
         """
         while count:
-            some = min(count, PLACES)
-            if self._play is None:
-                some = 1
+            some = min(count, self.places if self._play is not None else 1)
             self._steps.take(steps, first, some)
             self._at.zero_()
             if self._play is None and self.made < WARM:
@@ -142,18 +175,97 @@ class Captured:
                     self._play()
             self.made += some
             for given, own in zip(out, self._out, strict=True):
-                given[first : first + some].copy_(own[:some])
-            first, count = first + some, count - some
+                given[to : to + some].copy_(own[:some])
+            first, to, count = first + some, to + some, count - some
 
     def _step(self) -> None:
         """Make the step that is counted to."""
-        self._work(self._steps.one(self._at), self._one)
-        here = self._places == self._at
-        losses, norms = self._out
-        torch.where(here[:, None, None], self._one.losses, losses, out=losses)
-        if self._norms:
-            torch.where(here, self._one.norms, norms, out=norms)
+        self._work(self._steps.one(self._at), self.like)
+        here = self._numbers == self._at
+        for own, out in zip(self.like, self._out, strict=True):
+            torch.where(here.view(-1, *(1,) * (out.ndim - 1)), own, out, out=out)
         self._at.add_(1)
+
+
+class Recordings:
+    """What a session has recorded, by what steps have in common."""
+
+    def __init__(self) -> None:
+        self._found: dict[Hashable, Captured[Any]] = {}
+        self._refused: set[Hashable] = set()
+
+    def play(
+        self,
+        key: Hashable,
+        handle: object,
+        begin: Callable[[], Captured[P]],
+        steps: P,
+        which: tuple[int, int],
+        out: Sequence[Tensor],
+    ) -> int:
+        """Play a stretch of steps; return how many of them: the first ones, or none.
+
+        Args:
+            key: what steps like these have in common.
+            handle: the examples that they read.
+            begin: returns a new recording of one.
+            steps: the plan's; which: the number of the first, and how many.
+            out: where it goes what comes of them, [K, …] each.
+        """
+        found = self.get(key, handle)
+        if found is None:
+            if not self.may(key, handle):
+                return 0
+            found = self.put(key, begin())
+        first, count = which
+        return self.make(key, found, steps, first, count, out, first)
+
+    def get(self, key: Hashable, handle: object) -> Captured[Any] | None:
+        """Return the recording of steps on these examples, if there is one."""
+        found = self._found.get(key)
+        return found if found is not None and found.handle is handle else None
+
+    def may(self, key: Hashable, handle: object) -> bool:
+        """Return whether a recording of steps on these examples may be begun."""
+        if key in self._refused:
+            return False
+        found = self._found.get(key)
+        return len(self._found) < MOST if found is None else found.made >= WORTH
+
+    def put(self, key: Hashable, recording: Captured[P]) -> Captured[P]:
+        """Keep a recording, instead of that of other examples."""
+        self._found[key] = recording
+        return recording
+
+    def make(
+        self,
+        key: Hashable,
+        recording: Captured[P],
+        steps: P,
+        first: int,
+        count: int,
+        out: Sequence[Tensor],
+        to: int,
+    ) -> int:
+        """Play steps (``Captured.make``); return how many: the others are made in another way."""
+        before = recording.made
+        try:
+            recording.make(steps, first, count, out, to)
+        except NotRecorded:
+            del self._found[key]
+            self._refused.add(key)
+        return recording.made - before
+
+    def free(self, handle: object) -> None:
+        """Forget what reads examples that will not be used again."""
+        self._found = {k: one for k, one in self._found.items() if one.handle is not handle}
+
+    def clear(self) -> None:
+        """Forget everything; what was recorded holds memory of the device."""
+        self._found = {}
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 def aside(work: Callable[[], None], device: torch.device) -> None:
@@ -161,15 +273,20 @@ def aside(work: Callable[[], None], device: torch.device) -> None:
     if device.type != "cuda":
         work()
         return
-    usual: Any = torch.cuda.current_stream(device)
-    other: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    usual, other = torch.cuda.current_stream(device), _beside(device.index)
     other.wait_stream(usual)
     with torch.cuda.stream(other):
         work()
     usual.wait_stream(other)
 
 
-def stretches(counts: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+@cache
+def _beside(index: int) -> torch.cuda.Stream:
+    """Return the stream that is recorded on: one, for libraries keep a workspace for each."""
+    return torch.cuda.Stream(index)  # type: ignore[no-untyped-call]
+
+
+def stretches(counts: Sequence[object]) -> list[tuple[int, int]]:
     """Return where steps with the same rows per shard begin, and how many there are in a row."""
     found: list[tuple[int, int]] = []
     for step, own in enumerate(counts):
@@ -183,6 +300,11 @@ def stretches(counts: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
 def key(counts: Sequence[int], plan: TrainPlan, batches: Batches) -> Hashable:
     """Return what steps of the same recording have in common."""
     return batches.kind, tuple(counts), plan.indices.shape[1:], plan.noise is not None
+
+
+def shape(count: int, plan: EvalPlan, batches: Batches) -> Hashable:
+    """Return the same of batches that are evaluated."""
+    return batches.kind, count, plan.indices.shape[1:]
 
 
 def columns(plan: TrainPlan, names: tuple[str, ...], like: Tensor) -> Tensor:
@@ -203,7 +325,7 @@ def recorded(work: Callable[[], None], device: torch.device) -> Callable[[], Non
     graph: Any = torch.cuda.CUDAGraph()
     torch.cuda.synchronize(device)
     try:
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=_beside(device.index)):
             work()
     except RuntimeError as error:
         # What the failed attempt holds must not be taken for memory in use.

@@ -7,7 +7,7 @@ what they evaluate with, is in ``fast``.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,9 +19,9 @@ from paribus import weights
 from paribus.adapter import Array, Numerics, Precision, Session, Task, Tensors
 from paribus.architectures import Network
 from paribus.backends.torch import settings
-from paribus.backends.torch.batches import Batches, Examples, tensor
+from paribus.backends.torch.batches import Examples, tensor
 from paribus.backends.torch.fast import Fast
-from paribus.backends.torch.losses import right
+from paribus.backends.torch.looking import Look, judged, looks, seen
 from paribus.backends.torch.memory import memory
 from paribus.backends.torch.models import Model
 from paribus.backends.torch.observing import Observed
@@ -124,7 +124,7 @@ class TorchSession(Session):
     def free(self, handle: Examples) -> None:
         """Let go of examples."""
         if self._open:
-            self._stepper.free(handle)
+            self._stepper.recordings.free(handle)
 
     @memory
     def train_steps(self, handle: Examples, plan: TrainPlan) -> Steps:
@@ -136,28 +136,30 @@ class TorchSession(Session):
     @memory
     def evaluate(self, handle: Examples, plan: EvalPlan) -> Sums:
         """Return sums; the losses are added up in float64 on the host."""
-        objective, losses, correct, predictions = self._network.objective, [], [], 0
-        for batches, at, outputs in self._evaluated(handle, plan):
-            labels, counted = batches.labels(*at)
-            losses.append(self._stepper.losses(outputs, labels, counted))
-            correct.append(right(objective, outputs, labels, counted))
-            predictions += labels.numel() if objective == "causal_lm" else len(labels)
+        found = self._evaluated(handle, plan, judged)
+        losses, correct = zip(*found, strict=True)
+        predictions = int(plan.counts.sum())
         if plan.targets is not None:
             real = np.arange(plan.indices.shape[1]) < plan.counts[:, None]
             predictions = int(plan.targets.counts[real].sum())
+        elif self._network.objective == "causal_lm":
+            most = handle.x.shape[1] - 1
+            predictions *= min(plan.preprocess.length or most, most)
         total = torch.cat(losses).cpu().numpy().astype(np.float64)
         return Sums(float(total.sum()), int(torch.stack(correct).sum()), predictions)
 
     @memory
     def predict(self, handle: Examples, plan: EvalPlan) -> Array:
         """Return logits in evaluation mode."""
-        return _array(torch.cat([x for *_, x in self._evaluated(handle, plan)]))
+        found = self._evaluated(handle, plan, seen)
+        return _array(torch.cat([outputs for (outputs,) in found]))
 
     @memory
     def forward(self, handle: Examples, plan: EvalPlan, *, training: bool) -> Array:
         """Return logits; in training mode each batch is normalised by itself."""
         with self._stepper.placed.unchanged():
-            return _array(torch.cat([x for *_, x in self._stepper.outputs(handle, plan, training)]))
+            found = looks(self._stepper, handle, plan, seen, training=training)
+            return _array(torch.cat([outputs for (outputs,) in found]))
 
     @memory
     def activations(self, handle: Examples, plan: EvalPlan, *, training: bool) -> dict[str, Array]:
@@ -187,18 +189,19 @@ class TorchSession(Session):
         if self._open:
             self._open = False
             self._fast = None
+            self._stepper.recordings.clear()
             del self._stepper
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
 
     def _evaluated(
-        self, handle: Examples, plan: EvalPlan
-    ) -> Iterator[tuple[Batches, tuple[int, slice], Tensor]]:
-        """Yield each batch's outputs in evaluation mode, computed in the way that was chosen."""
+        self, handle: Examples, plan: EvalPlan, look: Look
+    ) -> Iterator[Sequence[Tensor]]:
+        """Yield what is made of each batch's outputs, computed in the way that was chosen."""
         forward: Forward | None = None
         if self._fast is not None:
             forward = self._trying(lambda fast: fast.evaluation(handle, plan))
-        return self._stepper.outputs(handle, plan, False, forward)
+        return looks(self._stepper, handle, plan, look, forward)
 
     def _trying(self, ask: Callable[[Fast], T]) -> T:
         """Ask the tuner; the time that trying takes is compiling's."""

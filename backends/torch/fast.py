@@ -68,6 +68,9 @@ class Fast:
         """Return how to evaluate a plan's batches; None: with the module that is trained."""
         stepper = self._stepper
         rows, network = plan.indices.shape[-1], stepper.network
+        if stepper.plays(rows):
+            # Launches are what such a batch takes, and of a copy they would be made anew.
+            return None
         if self._way is None:
             if int(plan.counts.sum()) * stepper.multiplications < self._tuning.least_work:
                 return None

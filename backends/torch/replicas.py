@@ -19,15 +19,14 @@ from paribus import weights
 from paribus.adapter import Array, Numerics, Precision, Task, Tensors
 from paribus.architectures import Network
 from paribus.backends.torch import settings
-from paribus.backends.torch.batches import tensor
-from paribus.backends.torch.chain import LAYERS, Chain, Keys
+from paribus.backends.torch.chain import LAYERS, Chain
 from paribus.backends.torch.grouped import Grouped
-from paribus.backends.torch.losses import weighted_losses
+from paribus.backends.torch.many import Computation, Many, Playing
 from paribus.backends.torch.memory import memory
 from paribus.backends.torch.stacked import Part, Stacked
 from paribus.backends.torch.stored import Rows, Store, shared, store
 from paribus.errors import WeightsError, one_example
-from paribus.grouping import Groups
+from paribus.grouping import ROWS, Groups
 from paribus.optimizers import RULES
 from paribus.plan import EvalPlan, StepResults, TrainPlan
 from paribus.replicas import Replicas
@@ -36,6 +35,8 @@ Plan = TypeVar("Plan", TrainPlan, EvalPlan)
 # Bytes that the replicas of a group may take: of 1.5 to 16 MiB, what was fastest for small
 # networks on cores with 2 MiB of cache.
 GROUP_BYTES = 8 << 20
+# The same on a GPU, where one computation has to be large.
+CUDA_BYTES = 1 << 30
 # Bytes of a batch from which on it is better read once than copied for each replica. (Two groups at
 # a time, a thread each, took longer: half of a step is Python.)
 LARGE_BATCH = 1 << 18
@@ -63,35 +64,32 @@ class TorchReplicas(Replicas):
         self._device = torch.device(device)
         self._dtype = torch.float64 if precision == "float64" else torch.float32
         self._numpy = np.dtype("float64" if precision == "float64" else "float32")
-        # The bits of a grouped convolution depend on how many groups there are, and on the place.
-        size = max(one for one in TOGETHER if one <= max(count, TOGETHER[0]))
-        self._fixed = None if chained(network) else Groups(-(-count // size), size)
-        self._chain = Chain(network, task) if self._fixed is None else Grouped(network, task)
-        places = count if self._fixed is None else self._fixed.count * size
+        self._cuda = self._device.type == "cuda"
+        activations = sum(int(np.prod(node.shape)) for node in network.nodes)
+        self._activations = 2 * activations * self._dtype.itemsize
+        self._fixed = self._groups_of(count)
+        self._chain = Chain(network, task) if chained(network) else Grouped(network, task)
+        places = count if self._fixed is None else self._fixed.count * self._fixed.size
         self._stacked = Stacked(network, task, places, self._dtype, self._device)
+        self._many = Many(network, task, self._chain, self._stacked, self._dtype)
+        self._play = Playing(self._many)
         moving = [
             node for node in network.nodes
             if node.op == "batch_norm" and f"{node.name}.running_mean" in self._chain.moving
         ]  # fmt: skip
         self._pointwise = [node.name for node in moving if prod(node.shape[1:]) == 1]
-        self._scalars = RULES[task.rule].scalars
         self._slots = RULES[task.rule].slots
-        activations = sum(int(np.prod(node.shape)) for node in network.nodes)
-        self._activations = 2 * activations * self._dtype.itemsize
         self._tensors = (3 + len(self._slots)) * self._stacked.width * self._dtype.itemsize
 
     @memory
     def import_weights(self, replica: int, tensors: Tensors) -> None:
         """Copy values into the replica's rows."""
         weights.check(tensors, weights.shapes(self._network))
-        for name, target in self._stacked.weights(replica).items():
-            target.copy_(tensor(tensors[name], torch.device("cpu")))
-        for buffer in self._stacked.slots.values():
-            buffer[replica].zero_()
+        self._stacked.load(replica, tensors)
 
     def export_weights(self, replica: int) -> dict[str, Array]:
         """Return copies in canonical order."""
-        found = self._stacked.weights(replica)
+        found = self._stacked.held(replica)
         return {name: _array(found[name]) for name in self._network.tensors}
 
     def import_optimizer(self, replica: int, slots: Mapping[str, Tensors]) -> None:
@@ -104,13 +102,12 @@ class TorchReplicas(Replicas):
         shapes = {name: self._network.tensors[name].shape for name in self._task.trainable}
         for slot, values in slots.items():
             weights.check(values, shapes, f"optimizer state {slot}")
-            for name, target in self._stacked.slot(slot, replica).items():
-                target.copy_(tensor(values[name], torch.device("cpu")))
+            self._stacked.load_slot(slot, replica, values)
 
     def export_optimizer(self, replica: int) -> dict[str, dict[str, Array]]:
         """Return copies of the slots."""
         return {
-            slot: {name: _array(view) for name, view in self._stacked.slot(slot, replica).items()}
+            slot: {name: _array(v) for name, v in self._stacked.held_slot(slot, replica).items()}
             for slot in self._slots
         }
 
@@ -140,7 +137,8 @@ class TorchReplicas(Replicas):
         found: dict[int, Array] = {}
         with settings.applied(self._numerics, self._device, 0):
             for rows, own, asked in self._parts(plans):
-                batches = Rows(handle, own, self._network.objective, self._dtype)
+                objective = self._network.objective
+                batches = Rows(handle, own, objective, self._dtype, apart=self._cuda)
                 tensors = self._tensors_of(self._stacked.part(rows))
                 outputs = [
                     self._chain.forward(batches.inputs(m), tensors)
@@ -153,10 +151,32 @@ class TorchReplicas(Replicas):
                         found[row] = array[real]
         return {replica: found[replica] for replica in plans}
 
+    def free(self, handle: Store) -> None:
+        """Let go of examples."""
+        if hasattr(self, "_stacked"):
+            self._play.free(handle)
+
     def close(self) -> None:
         """Free the memory."""
         if hasattr(self, "_stacked"):
-            del self._stacked, self._chain
+            self._play.clear()
+            del self._stacked, self._chain, self._many
+
+    def _groups_of(self, count: int) -> Groups | None:
+        """Return the groups that are always computed as a whole; None where there need be none.
+
+        The bits of a grouped convolution depend on how many groups there are, and on the place; on
+        a GPU those of every product do.
+        """
+        if not chained(self._network):
+            size = max(one for one in TOGETHER if one <= max(count, TOGETHER[0]))
+            return Groups(-(-count // size), size)
+        if not self._cuda:
+            return None
+        tensors = (3 + len(RULES[self._task.rule].slots)) * self._network.parameter_count
+        each = tensors * self._dtype.itemsize + ROWS * self._activations
+        number = -(-count // max(1, CUDA_BYTES // each))
+        return Groups(number, -(-count // number))
 
     def _parts(
         self, plans: Mapping[int, Plan]
@@ -214,45 +234,29 @@ class TorchReplicas(Replicas):
     def _train(
         self, handle: Store, part: Part, plans: Sequence[TrainPlan], asked: Container[int]
     ) -> dict[int, StepResults]:
-        task, stacked, first = self._task, self._stacked, plans[0]
+        first, device = plans[0], self._device
         steps, shards, b = first.indices.shape
-        rows = Rows(handle, plans, self._network.objective, self._dtype)
-        row_weights = tensor(self._stack([plan.weights for plan in plans]), self._device)
-        scalars = self._columns(plans)
-        tensors, found = self._tensors_of(part), stacked.views(part.gradient)
-        losses = torch.empty((steps, shards, len(plans), b), dtype=self._dtype, device=self._device)
-        norms = torch.empty((steps, len(plans), 1), dtype=self._dtype, device=self._device)
+        rows = Rows(handle, plans, self._network.objective, self._dtype, apart=self._cuda)
+        given = self._many.given(rows, plans, device, scalars=self._cuda)
+        own = self._computation(part)
+        losses = torch.empty((steps, shards, len(plans), b), dtype=self._dtype, device=device)
+        norms = torch.zeros((steps, len(plans), 1), dtype=self._dtype, device=device)
+        counts = [[b] * shards] * steps
         if self._chain.moving:
             # Moments are taken of rows that are there.
             losses.zero_()
-        keys, begins = self._keys(plans)
-        for k in range(steps):
-            for s in range(shards):
-                drawn = None
-                if keys is not None:
-                    own = {n: keys[k, :, i] for i, n in enumerate(self._network.noisy)}
-                    drawn = Keys(own, begins[k, s])
-                real = slice(int(first.counts[k, s]) if self._chain.moving else b)
-                outputs = self._chain.forward(
-                    rows.inputs(k, s)[:, real], tensors, drawn, training=True
-                )
-                by = weighted_losses(
-                    self._network.objective, outputs, rows.labels(k, s)[:, real],
-                    row_weights[k, s][:, real], task.label_smoothing, losses[k, s][:, real],
-                )  # fmt: skip
-                self._chain.backward(by, tensors, found, more=s > 0)
-            own_scalars = {name: column[k] for name, column in scalars.items()}
-            if task.clips or task.norms:
-                norms[k] = torch.linalg.vector_norm(part.gradient, dim=1, keepdim=True)
-            if task.clips:
-                factor = own_scalars["clip_norm"] / (norms[k] + 1e-6)
-                part.gradient.mul_(factor.clamp_(max=1.0))
-            stacked.update(part, {name: own_scalars[name] for name in self._scalars})
+            counts = first.counts.tolist()
+        out = losses, norms
+        if self._cuda:
+            self._play.train(handle, given, counts, own, out)
+        else:
+            columns = self._many.columns(plans, device)
+            self._many.each(given, counts, columns, range(steps), own, out)
         at = [place for place, row in enumerate(part.rows) if row in asked]
         for name in self._chain.moving:
-            stacked.frozen[name][[part.rows[place] for place in at]] = tensors[name][at]
+            self._stacked.frozen[name][[part.rows[place] for place in at]] = own.tensors[name][at]
         sums = losses.cpu().numpy().astype(np.float64)
-        lengths = norms.cpu().numpy().astype(np.float64) if task.norms else None
+        lengths = norms.cpu().numpy().astype(np.float64) if self._task.norms else None
         # Row by row, then shard by shard: in one go the order would depend on who else is there.
         weighted = (
             (sums * np.stack([plan.weights for plan in plans], axis=2)).sum(axis=3).sum(axis=1)
@@ -264,34 +268,8 @@ class TorchReplicas(Replicas):
             for i, row in enumerate(part.rows)
         }
 
-    def _stack(self, arrays: Sequence[Array]) -> Array:
-        """Return weights [K, S, r, b]; one replica's where all share them."""
-        if all(array is arrays[0] for array in arrays):
-            arrays = arrays[:1]
-        return np.stack(arrays, axis=2).astype(self._numpy)
-
-    def _columns(self, plans: Sequence[TrainPlan]) -> dict[str, Sequence[float] | Tensor]:
-        """Return each scalar of the steps: numbers [K], or [K, r, 1] where replicas differ."""
-        found: dict[str, Sequence[float] | Tensor] = {}
-        names = (*self._scalars, *(("clip_norm",) if self._task.clips else ()))
-        for name in names:
-            stacked = np.stack([plan.scalars[name] for plan in plans], axis=1)
-            if bool((stacked == stacked[:, :1]).all()):
-                found[name] = stacked[:, 0].tolist()
-            else:
-                found[name] = tensor(stacked.astype(self._numpy)[..., None], self._device)
-        return found
-
-    def _keys(self, plans: Sequence[TrainPlan]) -> tuple[Tensor | None, Tensor]:
-        """Return keys int32 [K, r, L, 2] and where shards begin int32 [K, S, r, 1]."""
-        first = plans[0]
-        if first.noise is None:
-            return None, torch.empty(0)
-        some = plans[:1] if all(plan.noise is first.noise for plan in plans) else plans
-        keys = np.stack([plan.noise for plan in some if plan.noise is not None], axis=1)
-        counts = np.stack([plan.counts for plan in some], axis=2)
-        begins = (np.cumsum(counts, axis=1) - counts)[..., None]
-        return tensor(keys, self._device), tensor(begins.astype(np.int32), self._device)
+    def _computation(self, part: Part) -> Computation:
+        return Computation(part, self._tensors_of(part), self._stacked.views(part.gradient))
 
     def _tensors_of(self, part: Part) -> dict[str, Tensor]:
         frozen = self._stacked.frozen.items()

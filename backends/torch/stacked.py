@@ -14,8 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from paribus.adapter import Task
+from paribus.adapter import Array, Task
 from paribus.architectures import Network
+from paribus.backends.torch.batches import tensor
 from paribus.backends.torch.flat import ALIGNMENT
 from paribus.backends.torch.program import Program
 from paribus.optimizers import RULES
@@ -71,16 +72,36 @@ class Stacked:
             if name not in self._shapes
         }
 
-    def weights(self, replica: int) -> dict[str, Tensor]:
-        """Return the views of one replica's tensors, trainable or not, by name."""
+    def load(self, replica: int, tensors: Mapping[str, Array]) -> None:
+        """Copy all tensors of one replica, and set its slots to zero."""
+        self._row(self._weights, replica, tensors)
+        for name, buffer in self.frozen.items():
+            buffer[replica].copy_(_host(tensors[name]))
+        for buffer in self.slots.values():
+            buffer[replica].zero_()
+
+    def load_slot(self, slot: str, replica: int, values: Mapping[str, Array]) -> None:
+        """Copy one of a replica's slots."""
+        self._row(self.slots[slot], replica, values)
+
+    def held(self, replica: int) -> dict[str, Tensor]:
+        """Return one replica's tensors, trainable or not, by name; in memory of the host."""
         own = slice(replica, replica + 1)
-        views = {**self.views(self._weights[own]), **{n: t[own] for n, t in self.frozen.items()}}
+        views = self.views(self._weights[own].cpu())
+        frozen = {name: buffer[own].cpu() for name, buffer in self.frozen.items()}
+        return {name: view[0] for name, view in {**views, **frozen}.items()}
+
+    def held_slot(self, slot: str, replica: int) -> dict[str, Tensor]:
+        """Return one of a replica's slots by name, in memory of the host."""
+        views = self.views(self.slots[slot][replica : replica + 1].cpu())
         return {name: view[0] for name, view in views.items()}
 
-    def slot(self, slot: str, replica: int) -> dict[str, Tensor]:
-        """Return the views of one replica's slot by name."""
-        views = self.views(self.slots[slot][replica : replica + 1])
-        return {name: view[0] for name, view in views.items()}
+    def _row(self, buffer: Tensor, replica: int, values: Mapping[str, Array]) -> None:
+        """Fill a row: one copy, for a GPU takes as long for each as for all."""
+        row = torch.zeros((1, self.width), dtype=buffer.dtype)
+        for name, view in self.views(row).items():
+            view[0].copy_(_host(values[name]))
+        buffer[replica].copy_(row[0])
 
     def views(self, buffer: Tensor) -> dict[str, Tensor]:
         """Return the tensors [r, …] of a buffer [r, P]."""
@@ -137,6 +158,10 @@ class Stacked:
         if key not in self._spare:
             self._spare[key] = self._weights.new_empty(shape)
         return self._spare[key]
+
+
+def _host(array: Array) -> Tensor:
+    return tensor(array, torch.device("cpu"))
 
 
 def evenly(rows: Sequence[int]) -> slice | None:

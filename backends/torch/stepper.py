@@ -8,7 +8,7 @@ their number is known, so that neither BatchNorm nor the clock sees them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -22,7 +22,7 @@ from paribus.adapter import Numerics, Task
 from paribus.architectures import Network
 from paribus.backends.torch import captured, settings
 from paribus.backends.torch.batches import Batches, Examples, tensor
-from paribus.backends.torch.captured import NotRecorded, Results
+from paribus.backends.torch.captured import Results
 from paribus.backends.torch.flat import Flat
 from paribus.backends.torch.losses import row_losses
 from paribus.backends.torch.memory import memory
@@ -92,6 +92,7 @@ class Stepper:
         setup: how; see ``change``.
         flat, placed: the parameters' memory, and the module that computes with it.
         changes: how often the weights have changed so far.
+        recordings: of steps and of batches that are evaluated.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Stepper:
         self.multiplications = settings.multiplications(network)
         self.flat = self._memory(setup)
         self.placed = Placed(network, task, model, self.flat, device, dtype, setup.channels_last)
-        self._recorded: dict[Hashable, captured.Captured | None] = {}
+        self.recordings = captured.Recordings()
         self._scalars = (*RULES[task.rule].scalars, *(("clip_norm",) if task.clips else ()))
 
     def _memory(self, setup: Setup) -> Flat:
@@ -126,7 +127,7 @@ class Stepper:
             self.placed.move(flat, setup.channels_last)
             self.flat = flat
             # What was recorded computes on the other memory.
-            self._recorded.clear()
+            self.recordings.clear()
         self.setup = setup
 
     def run(self, handle: Examples, plan: TrainPlan) -> Steps:
@@ -179,43 +180,24 @@ class Stepper:
     ) -> int:
         """Play a stretch of a plan's steps; return how many of them: the first ones, or none."""
         drawn = plan.noise is not None and self._task.native_noise
-        work = plan.indices.shape[-1] * self.multiplications
-        if not self.setup.captured or self.model.own or drawn or work > captured.LARGE:
+        if drawn or not self.plays(plan.indices.shape[-1]):
             return 0
         key = self.setup, captured.key(counts, plan, given.batches)
-        found = self._recorded.get(key)
-        if key in self._recorded and found is None:
-            return 0
-        if found is None or (found.handle is not handle and found.made >= captured.WORTH):
-            if found is None and len(self._recorded) >= captured.MOST:
-                return 0
-            found = self._recording(handle, counts, given)
-            self._recorded[key] = found
-        if found.handle is not handle:
-            return 0
-        before = found.made
-        try:
-            found.make(given, *which, out)
-        except NotRecorded:
-            self._recorded[key] = None
-        return found.made - before
 
-    def _recording(
-        self, handle: Examples, counts: list[int], given: captured.Steps
-    ) -> captured.Captured:
-        def work(one: captured.Steps, out: Results) -> None:
+        def work(one: captured.Steps, out: Sequence[Tensor]) -> None:
             keys = None if one.keys is None else one.keys[0]
             scalars = dict(zip(self._scalars, one.scalars[0].unbind(), strict=True))
-            self._step(one.batches, _At(0, counts, keys), one.weights, out, scalars)
+            self._step(one.batches, _At(0, counts, keys), one.weights, Results(*out), scalars)
 
-        kept = self._task.clips or self._task.norms
-        return captured.Captured(handle, given, kept, work, self.placed.noise.held_memory)
+        def begin() -> captured.Captured[captured.Steps]:
+            return captured.Captured(handle, given, out, work, self.placed.noise.held_memory)
 
-    def free(self, handle: Examples) -> None:
-        """Forget what reads examples that will not be used again."""
-        for key, one in list(self._recorded.items()):
-            if one is not None and one.handle is handle:
-                del self._recorded[key]
+        return self.recordings.play(key, handle, begin, given, which, out)
+
+    def plays(self, rows: int) -> bool:
+        """Return whether work on so many rows is recorded and played, where it can be."""
+        small = rows * self.multiplications <= captured.LARGE
+        return self.setup.captured and small and not self.model.own
 
     def _step(
         self,
@@ -254,7 +236,7 @@ class Stepper:
             forward: instead of the module's own forward pass.
         """
         self.placed.mode(training)
-        batches = self._batches(handle, plan)
+        batches = self.batches(handle, plan)
         compute = forward or self.forward
         for batch, count in enumerate(plan.counts.tolist()):
             at = (batch, slice(count))
@@ -285,7 +267,7 @@ class Stepper:
         if self.placed.pointwise and bool((plan.counts == 1).any()):
             raise one_example(self.placed.pointwise[0])
         self.placed.mode(training=True)
-        batches = self._batches(handle, plan)
+        batches = self.batches(handle, plan)
         row_weights = tensor(plan.weights.astype(NUMPY[self.dtype]), self.device)
         losses = torch.zeros(plan.indices.shape, dtype=self.dtype, device=self.device)
         return batches, row_weights, losses
@@ -306,7 +288,8 @@ class Stepper:
             backward(rows, row_weights[own])
             losses[own].copy_(rows.detach())
 
-    def _batches(self, handle: Examples, plan: TrainPlan | EvalPlan) -> Batches:
+    def batches(self, handle: Examples, plan: TrainPlan | EvalPlan) -> Batches:
+        """Return the inputs and labels of a plan."""
         objective, last = self.network.objective, self.setup.channels_last
         return Batches(handle, plan, objective, self.dtype, last)
 

@@ -8,7 +8,8 @@ for every step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor
 from paribus.adapter import Array
 from paribus.architectures import Objective
 from paribus.backends.torch.batches import Batches, Examples, tensor
+from paribus.backends.torch.captured import chosen, copied, rooms
 from paribus.errors import DataError
 from paribus.plan import EvalPlan, Preprocess, TrainPlan
 
@@ -44,6 +46,7 @@ class Rows:
             is given.
         objective: says what labels are.
         dtype: of inputs.
+        apart: whether each has its own memory, also where all read the same.
     """
 
     def __init__(
@@ -52,10 +55,11 @@ class Rows:
         plans: Sequence[TrainPlan] | Sequence[EvalPlan],
         objective: Objective,
         dtype: torch.dtype,
+        apart: bool = False,
     ) -> None:
         self._examples, self._replicas = store.examples, len(plans)
         first = plans[0]
-        self._alone = all(plan.indices is first.indices for plan in plans)
+        self._alone = not apart and all(plan.indices is first.indices for plan in plans)
         augmented = getattr(first, "augmentation", None) is not None
         self._inputs = None if augmented else _ready(store, first, objective, dtype)
         if self._inputs is None:
@@ -75,6 +79,33 @@ class Rows:
             indices = self._indices[at]
             x = self._inputs.index_select(0, indices.view(-1)).view(*indices.shape, -1)
         return x.expand(self._replicas, -1, -1)
+
+    @property
+    def kind(self) -> Hashable | None:
+        """What rows of different plans must agree in to be read by the same operations.
+
+        None where they are read in another way than by their places alone.
+        """
+        if self._inputs is None:
+            return None
+        labels = None if self._labels is None else self._labels.shape[1:]
+        return self._indices.shape[1:], labels, id(self._inputs)
+
+    def room(self, places: int) -> Rows:
+        """Return memory for rows like these of so many steps."""
+        found = copy(self)
+        found._indices, found._labels = rooms(places, self._indices, self._labels)
+        return found
+
+    def take(self, other: Rows, first: int, count: int) -> None:
+        """Become some steps of other rows of the same kind, in the same memory."""
+        copied((self._indices, self._labels), (other._indices, other._labels), first, count)
+
+    def one(self, at: Tensor) -> Rows:
+        """Return the rows of one step; ``at`` int64 [1] says which, on the device."""
+        found = copy(self)
+        found._indices, found._labels = chosen(at, self._indices, self._labels)
+        return found
 
     def labels(self, *at: int) -> Tensor:
         """Return int64 [r, b], or [r, b, C] for regression; one replica's where all are equal.

@@ -256,7 +256,7 @@ def _fits(
         and machine.thrift.together != 1
         and chain
         and network.operations <= able.replicated
-        and machine.device == "cpu"
+        and machine.device.partition(":")[0] in able.replicated_devices
         and machine.precision in (("float32",) if convolves else ("float32", "float64"))
         and network.objective in ("classification", "regression")
         and not isinstance(dataset.x, Streamed)

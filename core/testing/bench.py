@@ -48,12 +48,12 @@ class Bench:
 
     Args:
         name: a registered backend.
-        device: where its sessions run.
+        device: where its sessions run, as a user writes it.
         in_process: whether in this process, and not in a child.
     """
 
     def __init__(self, name: str, device: str = "cpu", *, in_process: bool = False) -> None:
-        self.name, self.device = name, device
+        self.name, self._wanted = name, device
         self._in_process = in_process
         self._backend: Backend | None = None
         self._sessions: dict[tuple[Any, ...], Session] = {}
@@ -63,6 +63,11 @@ class Bench:
     def descriptor(self) -> Backend:
         """What is registered, in this process; imports no framework."""
         return registry.get(self.name)
+
+    @cached_property
+    def device(self) -> str:
+        """Where its sessions run, by the backend's own name."""
+        return registry.resolve_device(self.backend, self._wanted)
 
     @property
     def backend(self) -> Backend:
