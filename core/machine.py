@@ -7,10 +7,11 @@ may trace and compile, so the last few stay open and take new weights.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import replace
 
 from paribus import registry
-from paribus.adapter import Backend, Numerics, Precision, Session, Task
+from paribus.adapter import Array, Backend, Numerics, Precision, Session, Task
 from paribus.architectures import Network
 from paribus.closing import Closing
 from paribus.data import Dataset, Streamed
@@ -101,7 +102,30 @@ class Machine(Closing):
             self._open[key] = _Open(self.apart(network, task))
             self.tune(self._open[key].session)
         self._open.move_to_end(key)
+        self._open[key].holds = ()
         return self._open[key].session
+
+    def loaded(self, network: Network, task: Task, tensors: Mapping[str, Array]) -> Session:
+        """Return an open session that has these weights, for computing alone.
+
+        They are imported where it has others; whoever asks for it in another way undefines them.
+
+        Args:
+            network, task: the session's.
+            tensors: canonical tensors, which nobody writes to any more.
+
+        Raises:
+            Unsupported: the backend cannot honour it.
+        """
+        known = self._open.get(_key(network, task))
+        wanted = tuple(tensors.values())
+        held = () if known is None else known.holds
+        same = len(held) == len(wanted) and all(a is b for a, b in zip(held, wanted, strict=True))
+        session = self.session(network, task)
+        if not same:
+            session.import_weights(tensors)
+        self._open[_key(network, task)].holds = wanted
+        return session
 
     def apart(self, network: Network, task: Task) -> Session:
         """Open a session that is the caller's own to close; it chooses nothing."""
@@ -186,6 +210,8 @@ class _Open:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.feeds: dict[str, Feed] = {}
+        # The arrays that its weights were imported from, where they still are its weights.
+        self.holds: tuple[Array, ...] = ()
 
 
 class _Shared:

@@ -49,6 +49,25 @@ def tensor(array: Array, device: torch.device) -> Tensor:
     return host.to(device)
 
 
+def source(array: Array) -> Tensor:
+    """Return a tensor of ``array`` that is read alone, on the CPU; it shares memory.
+
+    PyTorch takes no array that may not be written to, and ``tensor`` copies one.
+    """
+    if array.flags.writeable and array.flags.c_contiguous:
+        return torch.from_numpy(array)
+    return torch.from_numpy(np.asarray(_Readable(np.ascontiguousarray(array))))
+
+
+class _Readable:
+    """An array's memory, which NumPy takes to be writable; it stays as long as this does."""
+
+    def __init__(self, array: Array) -> None:
+        self._array = array
+        pointer, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {**array.__array_interface__, "data": (pointer, False)}
+
+
 class Batches:
     """The inputs and labels of one plan.
 

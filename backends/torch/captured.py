@@ -128,6 +128,7 @@ class Captured(Generic[P]):
         out: like what comes of them, tensors [K, …].
         work: makes one.
         held: what else it reads, which has to stay where it is.
+        warm: steps before it is recorded.
     """
 
     def __init__(
@@ -138,8 +139,9 @@ class Captured(Generic[P]):
         work: Work[P],
         held: Callable[[], Any] = lambda: None,
         places: int = PLACES,
+        warm: int = WARM,
     ) -> None:
-        self.handle, self.made = handle, 0
+        self.handle, self.made, self._warm = handle, 0, warm
         self._device, self._held, self._holds = out[0].device, held, None
         self._steps, self._work, self.places = steps.room(places), work, places
         self.like = [one.new_zeros(1, *one.shape[1:]) for one in out]
@@ -165,7 +167,7 @@ class Captured(Generic[P]):
             some = min(count, self.places if self._play is not None else 1)
             self._steps.take(steps, first, some)
             self._at.zero_()
-            if self._play is None and self.made < WARM:
+            if self._play is None and self.made < self._warm:
                 aside(self._step, self._device)
             else:
                 if self._play is None:
@@ -325,7 +327,9 @@ def recorded(work: Callable[[], None], device: torch.device) -> Callable[[], Non
     graph: Any = torch.cuda.CUDAGraph()
     torch.cuda.synchronize(device)
     try:
-        with torch.cuda.graph(graph, stream=_beside(device.index)):
+        # Other threads, which decode what is read next, may do what they like meanwhile.
+        beside = _beside(device.index)
+        with torch.cuda.graph(graph, stream=beside, capture_error_mode="thread_local"):
             work()
     except RuntimeError as error:
         # What the failed attempt holds must not be taken for memory in use.

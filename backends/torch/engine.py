@@ -19,7 +19,7 @@ from paribus import weights
 from paribus.adapter import Array, Numerics, Precision, Session, Task, Tensors
 from paribus.architectures import Network
 from paribus.backends.torch import settings
-from paribus.backends.torch.batches import Examples, tensor
+from paribus.backends.torch.batches import Examples, source, tensor
 from paribus.backends.torch.fast import Fast
 from paribus.backends.torch.looking import Look, judged, looks, seen
 from paribus.backends.torch.memory import memory
@@ -82,7 +82,7 @@ class TorchSession(Session):
         weights.check(tensors, weights.shapes(self._network))
         with torch.no_grad():
             for name, target in self._stepper.placed.tensors.items():
-                target.copy_(tensor(tensors[name], torch.device("cpu")))
+                target.copy_(source(tensors[name]))
             self._stepper.placed.restart()
         self._stepper.flat.reset()
         self._stepper.changes += 1
@@ -105,7 +105,7 @@ class TorchSession(Session):
             )
         for slot, views in own.items():
             for name, target in views.items():
-                target.copy_(tensor(slots[slot][name], torch.device("cpu")))
+                target.copy_(source(slots[slot][name]))
 
     def export_optimizer(self) -> dict[str, dict[str, Array]]:
         """Return copies of the slots."""

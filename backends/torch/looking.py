@@ -17,6 +17,8 @@ from paribus.plan import EvalPlan
 Look = Callable[[Stepper, Batches, tuple[int, slice], Tensor], Sequence[Tensor]]
 # Of some batches, a batch's number and how many rows it has → what is wanted of it.
 Looked = Callable[[Batches, int, int], Sequence[Tensor]]
+# Batches before one is recorded: many evaluations have no more.
+WARM = 16
 # Bytes of played batches' outputs that there is room for.
 BYTES = 64 << 20
 
@@ -102,7 +104,7 @@ def _played(
         with torch.inference_mode():
             like = [one.unsqueeze(0) for one in found]
             places = max(1, min(PLACES, BYTES // sum(one.nbytes for one in like)))
-            recording = Captured(handle, batches, like, work, places=places)
+            recording = Captured(handle, batches, like, work, places=places, warm=WARM)
         recordings.put(key, recording)
     while done < number:
         some = min(number - done, recording.places)

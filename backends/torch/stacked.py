@@ -16,7 +16,7 @@ from torch import Tensor
 
 from paribus.adapter import Array, Task
 from paribus.architectures import Network
-from paribus.backends.torch.batches import tensor
+from paribus.backends.torch.batches import source
 from paribus.backends.torch.flat import ALIGNMENT
 from paribus.backends.torch.program import Program
 from paribus.optimizers import RULES
@@ -76,7 +76,7 @@ class Stacked:
         """Copy all tensors of one replica, and set its slots to zero."""
         self._row(self._weights, replica, tensors)
         for name, buffer in self.frozen.items():
-            buffer[replica].copy_(_host(tensors[name]))
+            buffer[replica].copy_(source(tensors[name]))
         for buffer in self.slots.values():
             buffer[replica].zero_()
 
@@ -100,7 +100,7 @@ class Stacked:
         """Fill a row: one copy, for a GPU takes as long for each as for all."""
         row = torch.zeros((1, self.width), dtype=buffer.dtype)
         for name, view in self.views(row).items():
-            view[0].copy_(_host(values[name]))
+            view[0].copy_(source(values[name]))
         buffer[replica].copy_(row[0])
 
     def views(self, buffer: Tensor) -> dict[str, Tensor]:
@@ -158,10 +158,6 @@ class Stacked:
         if key not in self._spare:
             self._spare[key] = self._weights.new_empty(shape)
         return self._spare[key]
-
-
-def _host(array: Array) -> Tensor:
-    return tensor(array, torch.device("cpu"))
 
 
 def evenly(rows: Sequence[int]) -> slice | None:

@@ -6,7 +6,7 @@ import sys
 
 from measuring import Bars, Contender, Measured, Report, Table, interleaved
 from measuring.options import Options
-from rivals.works import WORKS
+from rivals.works import WORKS, Work
 
 FAIR = (
     "Every contender trains the same network from the same weights on the same batches of 32 rows "
@@ -29,8 +29,8 @@ _TORCH = {
     "skorch": "rivals.skorch_net:setup",
     "Hugging Face Trainer": "rivals.hf_trainer:setup",
 }
-# A GPU is so many times as fast, or more: turns long enough for the clock.
-GPU_TURNS = 8
+# Steps of a turn on a GPU, at least: long enough for the clock.
+GPU_STEPS = 48
 # XLA on a CPU takes seconds a step there, and a minute to compile.
 _NO_JIT = ("resnet",)
 
@@ -76,7 +76,7 @@ def measure(options: Options) -> Report:
         print(f"  {work.title}", file=sys.stderr, flush=True)
         found = interleaved(
             contenders(name, options),
-            work.epochs * work.epoch_steps * (GPU_TURNS if options.device == "cuda" else 1),
+            _turn(work, options.device),
             first=work.epoch_steps,
             rounds=options.turns(9),
             threads=options.threads,
@@ -92,6 +92,12 @@ def measure(options: Options) -> Report:
     )  # fmt: skip
     speed = Bars("Training steps", "times as fast as the hand-written PyTorch loop", bars, 1.0)
     return Report("Training steps", FAIR, [Table(columns, rows)], [speed], {"works": data})
+
+
+def _turn(work: Work, device: str) -> int:
+    """Return the steps of a turn, whole epochs."""
+    least = -(-GPU_STEPS // work.epoch_steps) if device == "cuda" else 1
+    return max(work.epochs, least) * work.epoch_steps
 
 
 def _row(work: str, measured: Measured, base: Measured) -> list[str]:

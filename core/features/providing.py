@@ -175,8 +175,8 @@ class Features:
         return kept
 
     def _body(self) -> Body:
-        session = self._machine.session(self._parts.body, NO_STEP)
-        session.import_weights({n: self._work.tensors[n] for n in self._parts.body.tensors})
+        tensors = {n: self._work.tensors[n] for n in self._parts.body.tensors}
+        session = self._machine.loaded(self._parts.body, NO_STEP, tensors)
         return Body(session, self._parts.body, self._x, self._inputs, self._strict)
 
     def _agreeing(

@@ -106,17 +106,17 @@ for title, (name, settings, shape, rule, batch, more) in CASES.items():
             results.append(state(one, [part.result() for part in told]))
             trained = len(recordings)
             b = batch[1]
-            looks = EvalPlan((np.arange(7 * b) * 5 % 24).reshape(7, b),
-                             np.array([b] * 6 + [b - 1]), given)
+            looks = EvalPlan((np.arange(30 * b) * 5 % 24).reshape(30, b),
+                             np.array([b] * 29 + [b - 1]), given)
             sums = one.evaluate(handle, looks)
             results[-1] += [np.array([sums.loss]), np.array([sums.correct, sums.predictions])]
             results[-1].append(one.predict(handle, looks))
             if not recorded:
                 one.close()
         found.setdefault(title, []).append([apart(*results), trained])
-        # Batches of 7 that look alike: 6, in two ways.
+        # Of batches that look alike, in two ways.
         assert len(recordings) == trained + 2
-        assert results[0][-1].shape[0] == 7 * b - 1 and results[0][-2][1] == 7 * b - 1
+        assert results[0][-1].shape[0] == 30 * b - 1 and results[0][-2][1] == 30 * b - 1
         drawn = list(weights.draw(network, 0).values())[0]
         found[title][-1].append(float(abs(results[0][2] - drawn).max()))
         # A step with fewer rows is not played, nor is what is elsewhere; what is over is forgotten.
