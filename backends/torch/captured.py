@@ -319,13 +319,22 @@ def columns(plan: TrainPlan, names: tuple[str, ...], like: Tensor) -> Tensor:
 def recorded(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
     """Return what does the work again: a graph's replay, or on a CPU the work.
 
+    Whatever a graph's kernels read has to stay where it is. What the work makes lies in memory of
+    the graph's own; but cuBLAS has a workspace for each stream, which any code may let go of
+    (Lightning does, at the end of a training). So it is let go of here: the work then makes another
+    one, in that memory.
+
     Raises:
         NotRecorded: the work waits for the device, or does what no graph can.
     """
     if device.type != "cuda":
         return work
+    forget: Callable[[], None] | None = getattr(torch._C, "_cuda_clearCublasWorkspaces", None)
+    if forget is None:
+        raise NotRecorded("this PyTorch keeps workspaces that a graph would read")
     graph: Any = torch.cuda.CUDAGraph()
     torch.cuda.synchronize(device)
+    forget()
     try:
         # Other threads, which decode what is read next, may do what they like meanwhile.
         beside = _beside(device.index)
@@ -337,5 +346,7 @@ def recorded(work: Callable[[], None], device: torch.device) -> Callable[[], Non
         gc.collect()
         torch.cuda.synchronize(device)
         raise NotRecorded(str(error).strip().partition("\n")[0]) from error
+    finally:
+        forget()
     play: Callable[[], None] = graph.replay
     return play

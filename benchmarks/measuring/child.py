@@ -4,7 +4,8 @@
     {"do": "run", "title": …, "amount": n}                                   → seconds, loss
     {"do": "drop", "title": …}                                               → nothing
 
-Every answer has ``peak``, the largest resident memory of the process so far in MiB.
+What fails is answered with ``error``, its last lines, and others go on. Every answer has ``peak``,
+the largest resident memory of the process so far in MiB.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import resource
 import sys
+import traceback
 from typing import Any
 
 from measuring.contenders import Run, Turn, clock, load
@@ -27,7 +29,10 @@ def main() -> None:
     runs: dict[str, Run] = {}
     for line in sys.stdin:
         request = json.loads(line)
-        answer = _answered(runs, request)
+        try:
+            answer = _answered(runs, request)
+        except Exception:
+            answer = {"error": traceback.format_exc(limit=-4)}
         print(json.dumps(answer | {"peak": _peak()}), file=answers, flush=True)
 
 

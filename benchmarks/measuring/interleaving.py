@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 from typing import Any
 
 from measuring.contenders import Contender
-from measuring.processes import Child
+from measuring.processes import Child, ContenderFailed
 
 # A library's threads go on looking for work for a while after it is done (OpenMP's 0.2 s), and
 # would take the next contender's processor in the meantime.
@@ -28,6 +29,7 @@ class Measured:
             trace and compile.
         loss: that it reported of the first turn, which begins from the same weights for all.
         peak: largest resident memory of its process, MiB, shared with others of the process.
+        failed: why it was not measured; empty where it was.
     """
 
     title: str
@@ -36,6 +38,7 @@ class Measured:
     first: float = 0.0
     loss: float | None = None
     peak: float = 0.0
+    failed: str = ""
 
     @property
     def median(self) -> float:
@@ -57,7 +60,8 @@ class Measured:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
-        return {**vars(self), "median": self.median, "spread": self.spread}
+        found = dict(vars(self))
+        return found if self.failed else {**found, "median": self.median, "spread": self.spread}
 
 
 def interleaved(
@@ -68,6 +72,7 @@ def interleaved(
     rounds: int,
     threads: int,
     timed_by: str = "wall",
+    go_on: bool = False,
 ) -> list[Measured]:
     """Measure contenders in turn, each in the child process that it names.
 
@@ -79,9 +84,11 @@ def interleaved(
         rounds: turns of each after that.
         threads: of every library.
         timed_by: ``wall`` or ``cpu``.
+        go_on: where a contender fails, which is printed and noted, whether the others go on; not
+            without the first one, which they are compared with.
 
     Raises:
-        ChildFailed: a contender ended with an error.
+        ChildFailed: a process ended with an error, or a contender that it cannot go on without.
     """
     found = [Measured(contender.title) for contender in contenders]
     work = {c.title: amounts if isinstance(amounts, int) else amounts[c.title] for c in contenders}
@@ -91,26 +98,42 @@ def interleaved(
             if contender.process not in children:
                 children[contender.process] = stack.enter_context(Child(threads, timed_by))
             child = children[contender.process]
-            made = child.ask(
-                {
-                    "do": "set up",
-                    "title": contender.title,
-                    "setup": contender.setup,
-                    "given": dict(contender.given),
-                }
-            )
-            begun = child.ask({"do": "run", "title": contender.title, "amount": first})
-            measured.setup, measured.first = made["seconds"], begun["seconds"]
-            measured.loss = begun["loss"]
+            with _noted(measured, go_on and measured is not found[0]):
+                made = child.ask(
+                    {
+                        "do": "set up",
+                        "title": contender.title,
+                        "setup": contender.setup,
+                        "given": dict(contender.given),
+                    }
+                )
+                begun = child.ask({"do": "run", "title": contender.title, "amount": first})
+                measured.setup, measured.first = made["seconds"], begun["seconds"]
+                measured.loss = begun["loss"]
         for turn in range(rounds):
             for place in range(len(contenders)):
                 at = (turn + place) % len(contenders)
                 contender, measured = contenders[at], found[at]
+                if measured.failed:
+                    continue
                 time.sleep(PAUSE)
                 amount = work[contender.title]
-                answer = children[contender.process].ask(
-                    {"do": "run", "title": contender.title, "amount": amount}
-                )
-                measured.seconds.append(answer["seconds"] / amount)
-                measured.peak = answer["peak"]
+                with _noted(measured, go_on and measured is not found[0]):
+                    answer = children[contender.process].ask(
+                        {"do": "run", "title": contender.title, "amount": amount}
+                    )
+                    measured.seconds.append(answer["seconds"] / amount)
+                    measured.peak = answer["peak"]
     return found
+
+
+@contextmanager
+def _noted(measured: Measured, go_on: bool) -> Iterator[None]:
+    """Note that a contender failed, if the others go on."""
+    try:
+        yield
+    except ContenderFailed as error:
+        if not go_on:
+            raise
+        measured.failed = str(error).strip().splitlines()[-1]
+        print(f"  {measured.title} is left out: {error}", file=sys.stderr, flush=True)

@@ -28,7 +28,11 @@ _LINES = 25
 
 
 class ChildFailed(Exception):
-    """A contender ended with an error; the message has the last lines that it wrote."""
+    """A process ended with an error; the message has the last lines that it wrote."""
+
+
+class ContenderFailed(ChildFailed):
+    """A contender raised an error; its process goes on."""
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -60,6 +64,7 @@ class Child(Closing):
         """Send a request, wait, and return the answer.
 
         Raises:
+            ContenderFailed: the answer is an error.
             ChildFailed: there is none.
         """
         assert self._process.stdin is not None
@@ -75,7 +80,10 @@ class Child(Closing):
             self._log.seek(0)
             last = self._log.read().splitlines()[-_LINES:]
             raise ChildFailed("\n".join((f"{dict(request)} failed:", *last)))
-        return dict(json.loads(line))
+        answer = dict(json.loads(line))
+        if "error" in answer:
+            raise ContenderFailed(f"{dict(request)} failed:\n{answer['error']}")
+        return answer
 
     def close(self) -> None:
         """End the process."""

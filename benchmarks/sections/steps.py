@@ -81,10 +81,13 @@ def measure(options: Options) -> Report:
             rounds=options.turns(9),
             threads=options.threads,
             timed_by=options.clock,
+            go_on=True,
         )
         base = found[0]
         rows += [_row(work.title, measured, base) for measured in found]
-        bars[work.title] = {measured.title: measured.faster_than(base) for measured in found}
+        bars[work.title] = {
+            measured.title: measured.faster_than(base) for measured in found if not measured.failed
+        }
         data[name] = [measured.as_dict() for measured in found]
     columns = (
         "work", "contender", "ms a step", "half of the rounds", "speed", "first turn, s",
@@ -101,6 +104,8 @@ def _turn(work: Work, device: str) -> int:
 
 
 def _row(work: str, measured: Measured, base: Measured) -> list[str]:
+    if measured.failed:
+        return [work, measured.title, f"failed: {measured.failed}", "", "", "", ""]
     low, high = (f"{1e3 * value:.3g}" for value in measured.spread)
     loss = "" if measured.loss is None else f"{measured.loss:.6f}"
     return [

@@ -69,6 +69,16 @@ def state(one, told):
             *[v for s in one.export_optimizer().values() for v in s.values()]]
 
 
+def disturb():
+    # What others may do between two calls: let go of libraries' workspaces, and take the memory.
+    if device == "cuda":
+        torch._C._cuda_clearCublasWorkspaces()
+        torch.cuda.empty_cache()
+        taken = [torch.full((2**20,), float("nan"), device=device) for _ in range(64)]
+        torch.cuda.synchronize()
+        del taken
+
+
 def apart(left, right):
     # What only rounding moves, like the bias of keys, is near nothing.
     return max(float(abs(a - b).max() / max(abs(a).max(), 1e-3)) for a, b in zip(left, right))
@@ -102,7 +112,10 @@ for title, (name, settings, shape, rule, batch, more) in CASES.items():
             one = session(network, rule, bool(more.get("clip")), precision)
             one._stepper.change(replace(one._stepper.setup, captured=recorded))
             handle = one.put(x, y)
-            told = [one.train_steps(handle, part) for part in plans]
+            told = []
+            for part in plans:
+                told.append(one.train_steps(handle, part))
+                disturb()
             results.append(state(one, [part.result() for part in told]))
             trained = len(recordings)
             b = batch[1]
