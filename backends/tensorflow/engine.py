@@ -259,7 +259,7 @@ class TensorFlowSession(Holding):
         steps = replace(self._steps, products=products, folded=setup.folded)
         result = self._traces.call(
             (*key, layout), lambda: make(steps, layout), inputs, *arguments,
-            xla=setup.xla, idle=idle,
+            xla=setup.xla, tf32=setup.tf32, idle=idle,
         )  # fmt: skip
         self.compile_seconds = self._traces.seconds
         return result

@@ -38,13 +38,17 @@ class Traces:
         self._functions: dict[Any, Callable[..., Any]] = {}
 
     @contextmanager
-    def computing(self) -> Iterator[None]:
-        """Work on the session's device under its switches."""
+    def computing(self, *, tf32: bool = False) -> Iterator[None]:
+        """Work on the session's device under its switches.
+
+        ``tf32``: whether products in float32 may read fewer bits of their factors, as TensorFlow
+        lets a GPU do where nothing is said.
+        """
         before = (
             switches.tensor_float_32_execution_enabled(),
             switches.is_op_determinism_enabled(),
         )
-        _switch(not self._strict, self._strict)
+        _switch(tf32, self._strict)
         try:
             with memory, tf.device(self._device):
                 yield
@@ -58,6 +62,7 @@ class Traces:
         data: Any,
         *arguments: Any,
         xla: bool = False,
+        tf32: bool = False,
         idle: Callable[..., tuple[Any, ...]] | None = None,
     ) -> Any:
         """Call the function of this key and these shapes; trace it first when it is new.
@@ -68,16 +73,17 @@ class Traces:
             data: a tuple of arrays and tensors of which only the first axis may vary.
             arguments: (tuples of) arrays and tensors of which every axis may.
             xla: whether XLA compiles it.
+            tf32: as of ``computing``; XLA compiles it in.
             idle: data and arguments → the same that change nothing, for a first call that leaves no
                 compiling to the real one.
         """
-        with self.computing():
+        with self.computing(tf32=tf32):
             given = tf.nest.map_structure(tf.convert_to_tensor, (data, *arguments))
             specs = (
                 tf.nest.map_structure(lambda t: _spec(t, t.shape[1:], xla), given[0]),
                 *tf.nest.map_structure(lambda t: _spec(t, (), xla), given[1:]),
             )
-            full = (*key, xla, *tf.nest.flatten(specs))
+            full = (*key, xla, tf32, *tf.nest.flatten(specs))
             if full not in self._functions:
                 start = time.perf_counter()
                 function = tf.function(
