@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from paribus.backends.torch.batches import Batches, Examples
-from paribus.backends.torch.captured import PLACES, Captured, shape, stretches
+from paribus.backends.torch.captured import PLACES, Captured
 from paribus.backends.torch.losses import right
+from paribus.backends.torch.recordings import shape, stretches
 from paribus.backends.torch.stepper import Forward, Stepper
 from paribus.plan import EvalPlan
 

@@ -21,8 +21,9 @@ from paribus.architectures import Network
 from paribus.backends.torch import settings
 from paribus.backends.torch.chain import LAYERS, Chain
 from paribus.backends.torch.grouped import Grouped
-from paribus.backends.torch.many import Computation, Many, Playing
+from paribus.backends.torch.many import Computation, Many
 from paribus.backends.torch.memory import memory
+from paribus.backends.torch.playing import Playing
 from paribus.backends.torch.stacked import Part, Stacked
 from paribus.backends.torch.stored import Rows, Store, shared, store
 from paribus.errors import WeightsError, one_example

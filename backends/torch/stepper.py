@@ -20,7 +20,8 @@ from torch import Tensor
 
 from paribus.adapter import Numerics, Task
 from paribus.architectures import Network
-from paribus.backends.torch import captured, settings
+from paribus.backends.torch import captured, recordings, settings
+from paribus.backends.torch.backward import backward
 from paribus.backends.torch.batches import Batches, Examples, tensor
 from paribus.backends.torch.captured import Results
 from paribus.backends.torch.flat import Flat
@@ -111,7 +112,7 @@ class Stepper:
         self.multiplications = settings.multiplications(network)
         self.flat = self._memory(setup)
         self.placed = Placed(network, task, model, self.flat, device, dtype, setup.channels_last)
-        self.recordings = captured.Recordings()
+        self.recordings = recordings.Recordings()
         self._scalars = (*RULES[task.rule].scalars, *(("clip_norm",) if task.clips else ()))
 
     def _memory(self, setup: Setup) -> Flat:
@@ -163,7 +164,7 @@ class Stepper:
         scalars = captured.columns(plan, self._scalars, row_weights)
         keys = None if plan.noise is None else tensor(plan.noise, self.device)
         given, rows = captured.Steps(batches, row_weights, scalars, keys), scalars.unbind()
-        for first, number in captured.stretches(counts):
+        for first, number in recordings.stretches(counts):
             played = self._played(handle, plan, counts[first], given, (first, number), out)
             for step in range(first + played, first + number):
                 own = dict(zip(self._scalars, rows[step].unbind(), strict=True))
@@ -182,7 +183,7 @@ class Stepper:
         drawn = plan.noise is not None and self._task.native_noise
         if drawn or not self.plays(plan.indices.shape[-1]):
             return 0
-        key = self.setup, captured.key(counts, plan, given.batches)
+        key = self.setup, recordings.key(counts, plan, given.batches)
 
         def work(one: captured.Steps, out: Sequence[Tensor]) -> None:
             keys = None if one.keys is None else one.keys[0]
@@ -292,19 +293,3 @@ class Stepper:
         """Return the inputs and labels of a plan."""
         objective, last = self.network.objective, self.setup.channels_last
         return Batches(handle, plan, objective, self.dtype, last)
-
-
-def backward(rows: Tensor, weights: Tensor) -> None:
-    """Add the gradient of Σ weights · rows to the parameters' own.
-
-    PyTorch's ``backward`` imports symbolic algebra where gradients are given, which takes half a
-    second; what it calls takes them as they are. Where that is not there, the weighted sum has the
-    same gradient, to the bit.
-    """
-    if _ENGINE is not None:
-        _ENGINE((rows,), (weights,), False, False, (), allow_unreachable=True, accumulate_grad=True)
-    else:
-        torch.autograd.backward((rows * weights).sum())
-
-
-_ENGINE: Any = getattr(torch.autograd.graph, "_engine_run_backward", None)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from paribus import architectures, registry, weights
 from paribus.adapter import Task
-from paribus.backends.torch import captured, fast, stepper
+from paribus.backends.torch import backward, captured, fast
 from paribus.optimizers import RULES
 from paribus.plan import Augmentation, EvalPlan, Preprocess, TrainPlan
 
@@ -174,12 +174,12 @@ found["refused"] = [apart(results[0], results[1]), apart(results[0], results[2])
 
 # A gradient that is given is that of the weighted sum, to the bit.
 gradients = []
-for engine in (stepper._ENGINE, None):
-    stepper._ENGINE = engine
+for engine in (backward._ENGINE, None):
+    backward._ENGINE = engine
     w = torch.linspace(-1, 1, 30, device=device).view(5, 6).requires_grad_()
     rows = torch.nn.functional.cross_entropy(
         torch.eye(6, device=device)[:4] @ w.t(), torch.arange(4, device=device), reduction="none")
-    stepper.backward(rows, torch.tensor([0.1, 0.7, 0.0, 0.2], device=device))
+    backward.backward(rows, torch.tensor([0.1, 0.7, 0.0, 0.2], device=device))
     gradients.append(w.grad)
 found["backward"] = [bool(gradients[0].equal(gradients[1])), float(gradients[0].abs().max())]
 
