@@ -18,6 +18,7 @@ import torch
 
 from paribus.adapter import Task
 from paribus.architectures.folding import foldable
+from paribus.backends.torch import narrow
 from paribus.backends.torch.batches import Examples
 from paribus.backends.torch.captured import WARM
 from paribus.backends.torch.inference import Inference, Way
@@ -28,6 +29,8 @@ from paribus.tuning import Answer, Axes, Choice, Setting, Settings, Subject, Tun
 from paribus.tuning.fast import About, Purpose
 
 FLOAT, TF32, HALF = "float32", "tf32", "bfloat16"
+# On a CPU, with everything else in float32.
+NARROW = "bfloat16 convolutions"
 # Rows of a batch whose outputs are compared.
 COMPARED = 64
 
@@ -99,6 +102,8 @@ class Fast:
         axes: dict[str, tuple[Setting, ...]] = {}
         if stepper.dtype == torch.float32 and not strict.bfloat16:
             axes["products"] = (FLOAT, TF32, HALF) if cuda else (FLOAT, HALF)
+            if training and not cuda and any(map(narrow.suits, stepper.placed.module.modules())):
+                axes["products"] = (FLOAT, HALF, NARROW)
         if len(stepper.network.input_shape) == 3 and stepper.dtype == torch.float32:
             axes["channels_last"] = (strict.channels_last, not strict.channels_last)
         if cuda and training:
@@ -128,6 +133,7 @@ def setup(strict: Setup, settings: Settings) -> Setup:
         threads=int(settings.get("threads", 0)),
         captured=bool(settings.get("captured", strict.captured)),
         tf32=products == TF32,
+        narrow=products == NARROW,
     )
 
 

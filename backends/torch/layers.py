@@ -98,7 +98,7 @@ class Flatten(nn.Flatten):
         if torch.is_grad_enabled() and x.requires_grad and x.device.type == "cpu" and x.ndim == 4:
             last = x.is_contiguous(memory_format=torch.channels_last)
             if last and not x.is_contiguous():
-                x.register_hook(_turned)
+                x.register_hook(_turned)  # type: ignore[no-untyped-call]
         found: Tensor = super().forward(x)
         return found
 

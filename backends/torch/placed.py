@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from paribus.adapter import Task
 from paribus.architectures import Network
-from paribus.backends.torch import dense, products
+from paribus.backends.torch import dense, narrow, products
 from paribus.backends.torch.flat import PIECE, Apart, Flat
 from paribus.backends.torch.models import Model
 from paribus.backends.torch.noise import Noise
@@ -54,6 +54,7 @@ class Placed:
         self._names, self._whole = model.names, tuple(network.tensors)
         self._network = network
         self._lent: list[Callable[[], None]] = []
+        self._narrow = False
         # The user's own code may look at its layers' forward methods.
         self._fitting = device.type == "cpu" and not model.own
         self._lend(channels_last)
@@ -92,10 +93,17 @@ class Placed:
             self._bind(flat, self._whole_gradient)
         self._lend(channels_last)
 
+    def narrow(self, narrow: bool) -> None:
+        """Let convolutions alone compute in bfloat16, or not."""
+        self._narrow = narrow
+        self._lend(self._last)
+
     def _lend(self, channels_last: bool) -> None:
         """Let layers compute in the way that is fastest with images in this order of memory."""
         self._return()
-        if channels_last:
+        if self._narrow:
+            self._lent += narrow.attach(self.module)
+        elif channels_last:
             self._lent += products.attach(self.module, self._network, self._names)
         if self._fitting:
             self._lent += dense.attach(self.module)

@@ -48,6 +48,7 @@ class Setup:
         threads: of a CPU; 0 leaves it to the work (``settings.applied``).
         captured: whether steps are recorded and played (``captured``), where they can be.
         tf32: whether a GPU's products in float32 read 10 bits of their factors' fractions.
+        narrow: whether convolutions alone compute in bfloat16 (``narrow``).
     """
 
     bfloat16: bool
@@ -55,6 +56,7 @@ class Setup:
     threads: int = 0
     captured: bool = False
     tf32: bool = False
+    narrow: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,9 @@ class Stepper:
             self.placed.move(flat, setup.channels_last)
             self.flat = flat
             # What was recorded computes on the other memory.
+            self.recordings.clear()
+        if setup.narrow != self.setup.narrow:
+            self.placed.narrow(setup.narrow)
             self.recordings.clear()
         self.setup = setup
 

@@ -103,3 +103,35 @@ def test_sums_in_place_change_no_bit(sums: Any, name: str) -> None:
 
 def test_sums_of_other_types_or_orders_are_made_anew(sums: Any) -> None:
     assert sums["others"] == ["torch.float64", 6.0, [1, 2]]
+
+
+FLAT = """
+import json
+import torch
+from torch import nn
+from paribus.backends.torch.layers import Flatten
+
+found = []
+for order in (torch.contiguous_format, torch.channels_last):
+    results, seen = [], []
+    for kind in (nn.Flatten, Flatten):
+        torch.manual_seed(0)
+        x = torch.randn(4, 6, 3, 5).contiguous(memory_format=order).requires_grad_()
+        inside = x.relu()
+        outputs = kind()(inside)
+        inside.register_hook(lambda g: seen.append(g.is_contiguous(memory_format=order)))
+        (outputs * torch.randn(4, 90)).sum().backward()
+        results.append((outputs.detach(), x.grad))
+    found.append([all(a.equal(b) for a, b in zip(*results)), seen])
+with torch.no_grad():
+    found.append(Flatten()(torch.ones(2, 3, 1, 2)).shape == (2, 6))
+print(json.dumps(found))
+"""
+
+
+def test_a_gradient_that_is_turned_has_the_same_bits(tmp_path: Any) -> None:
+    first, last, flat = python(FLAT, cwd=tmp_path)
+    assert first == [True, [True, True]]
+    # Of nn.Flatten it comes in the vectors' order.
+    assert last == [True, [False, True]]
+    assert flat
