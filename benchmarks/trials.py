@@ -25,6 +25,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -54,25 +55,29 @@ MLP: dict[str, Any] = {"architecture": "mlp", "hidden": [HIDDEN]}
 CNN: dict[str, Any] = {"architecture": "cnn", "channels": [4, 8]}
 
 
-def search(
-    trials: int,
-    epochs: int,
-    batch: int,
-    optimizer: str,
-    model: dict[str, Any] = MLP,
-    device: str = "cpu",
-) -> None:
+@dataclass(frozen=True)
+class Work:
+    """What every trial of a search trains."""
+
+    epochs: int
+    batch: int
+    optimizer: str
+    model: dict[str, Any]
+    device: str
+
+
+def search(trials: int, work: Work) -> None:
     """Run the search with paribus."""
     tree = {
         "backend": "torch",
-        "device": device,
+        "device": work.device,
         "steps": ["optimize"],
         "data": {"source": "digits", "split": {"test": 0.2}},
-        "model": model,
+        "model": work.model,
         "finetune": {
-            "batch_size": batch,
-            "epochs": epochs,
-            "optimizer": OPTIMIZERS[optimizer],
+            "batch_size": work.batch,
+            "epochs": work.epochs,
+            "optimizer": OPTIMIZERS[work.optimizer],
             "keep": "last",
         },
         "optimize": {
@@ -90,14 +95,7 @@ def search(
         assert [trial["state"] for trial in found] == ["complete"] * trials
 
 
-def rival(
-    trials: int,
-    epochs: int,
-    batch: int,
-    optimizer: str,
-    model: dict[str, Any] = MLP,
-    device: str = "cpu",
-) -> None:
+def rival(trials: int, work: Work) -> None:
     """Run as many trials with scikit-learn and skorch."""
     import torch
     from sklearn.datasets import load_digits
@@ -122,20 +120,20 @@ def rival(
 
     x, y = load_digits(return_X_y=True)
     x, y = (x[:ROWS] / 16).astype(np.float32), y[:ROWS].astype(np.int64)
-    kind: Any = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimizer]
-    more = {"optimizer__momentum": 0.9} if optimizer == "sgd" else {}
+    kind: Any = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[work.optimizer]
+    more = {"optimizer__momentum": 0.9} if work.optimizer == "sgd" else {}
     for trial in range(trials):
         net = NeuralNetClassifier(
-            Perceptron if model is MLP else Convolutions,
+            Perceptron if work.model is MLP else Convolutions,
             criterion=nn.CrossEntropyLoss,
             optimizer=kind,
             lr=RATE * 0.9**trial,
-            max_epochs=epochs,
-            batch_size=batch,
+            max_epochs=work.epochs,
+            batch_size=work.batch,
             train_split=None,
             verbose=0,
             iterator_train__shuffle=True,
-            device=device,
+            device=work.device,
             **more,
         )
         cross_val_score(net, x, y, cv=StratifiedKFold(FOLDS))
@@ -236,26 +234,27 @@ def main() -> None:
     print("| work | ours, s (processor) | theirs, s (processor) | ratio (processor) |")
     print("|---|---|---|---|", flush=True)
     # What the first use of anything costs is nobody's.
-    search(2, 1, 64, "sgd", MLP, device)
-    rival(1, 1, 64, "sgd", MLP, device)
+    first = Work(1, 64, "sgd", MLP, device)
+    search(2, first)
+    rival(1, first)
     for optimizer in given.optimizers:
         for batch in given.batch:
             times = given.trials / given.rival_trials
+            work = Work(given.epochs, batch, optimizer, MLP, device)
             own, other = in_turn(
-                lambda b=batch, o=optimizer: search(given.trials, given.epochs, b, o, MLP, device),
-                lambda b=batch, o=optimizer: rival(
-                    given.rival_trials, given.epochs, b, o, MLP, device
-                ),
+                lambda w=work: search(given.trials, w),
+                lambda w=work: rival(given.rival_trials, w),
                 given.repeats,
                 times,
             )
             _row(f"{given.trials} trials, {optimizer}, batch {batch}", own, other)
     if given.cnn_trials:
-        search(2, 1, 64, "sgd", CNN, device)
-        rival(1, 1, 64, "sgd", CNN, device)
+        search(2, replace(first, model=CNN))
+        rival(1, replace(first, model=CNN))
+        images = replace(first, epochs=given.epochs, model=CNN)
         own, other = in_turn(
-            lambda: search(given.cnn_trials, given.epochs, 64, "sgd", CNN, device),
-            lambda: rival(given.rival_trials, given.epochs, 64, "sgd", CNN, device),
+            lambda: search(given.cnn_trials, images),
+            lambda: rival(given.rival_trials, images),
             given.repeats,
             given.cnn_trials / given.rival_trials,
         )

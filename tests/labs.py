@@ -43,8 +43,11 @@ class Pool:
         return self._sessions[key]
 
     def close(self) -> None:
+        """End the children; who is asked again is started again."""
         for child in self._children.values():
             child.close()
+        self._children.clear()
+        self._sessions.clear()
 
 
 class Lab:

@@ -1,9 +1,10 @@
 """Fast numerics: the ways of training and of evaluating that are tried, and what was chosen.
 
 Trained is with products in float32, on a GPU in TF32, or in bfloat16 (autocast: parameters, norms,
-loss and update stay float32), with images in one order of memory or the other, on one thread or
-all, on a GPU with the launches of a step as one (``captured``) or without. Evaluated is with a copy
-of the module (``inference``), for which BatchNorm may be folded as well.
+loss and update stay float32), on a CPU with convolutions alone in bfloat16 (``narrow``); with
+images in one order of memory or the other; on one thread or all; on a GPU with steps that are
+recorded and played (``captured``) or without. Evaluated is with a copy of the module
+(``inference``), for which BatchNorm may be folded as well; on a GPU large batches alone are.
 """
 
 from __future__ import annotations

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cases
 import numpy as np
 import pytest
-from labs import PROMISED, Lab
+from labs import PROMISED, Lab, Pool
 
 from paribus import reference
 from paribus.architectures import Network, build
@@ -92,8 +93,16 @@ def test_what_is_saved_opens_with_the_framework_alone(lab: Lab, tmp_path: Path) 
         assert cases.distance(found, logits) <= close, architecture
 
 
+@pytest.fixture
+def ended(pool: Pool) -> Iterator[None]:
+    """End the frameworks' processes: they keep what a full-size model took."""
+    yield
+    pool.close()
+
+
 @pytest.mark.full
 @pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("ended")
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("architecture", FULL)
 def test_full_size_forward_agrees(labs: dict[str, Lab], architecture: str, training: bool) -> None:
@@ -111,6 +120,7 @@ def test_full_size_forward_agrees(labs: dict[str, Lab], architecture: str, train
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("ended")
 @pytest.mark.parametrize("architecture", ["vgg16", "vgg11_bn", "mobilenet_v2", "vit", "vit_b_32"])
 def test_full_size_training_agrees(labs: dict[str, Lab], architecture: str) -> None:
     network = build(*FULL[architecture], 10)
