@@ -130,7 +130,14 @@ class _Linear(torch.autograd.Function):
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return x·Wᵀ + bias of x [n, in] and weight [out, in] by oneDNN: [n, out]."""
+    """Return x·Wᵀ + bias of x [n, in] and weight [out, in] by oneDNN: [n, out].
+
+    Of a second factor with gaps in memory, as one token of each text has them, oneDNN computes each
+    number by itself, a hundred times as long; so it is copied. Of the first it makes a copy itself.
+    """
+    across = weight.t()
+    if not weight.is_contiguous() and not across.is_contiguous():
+        weight = across.contiguous().t() if weight.stride(0) == 1 else weight.contiguous()
     found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return found
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from paribus.adapter import Task
 from paribus.architectures import Network
-from paribus.backends.torch import dense, narrow, products
+from paribus.backends.torch import dense, narrow, products, tokens
 from paribus.backends.torch.flat import PIECE, Apart, Flat
 from paribus.backends.torch.models import Model
 from paribus.backends.torch.noise import Noise
@@ -107,6 +107,8 @@ class Placed:
             self._lent += products.attach(self.module, self._network, self._names)
         if self._fitting:
             self._lent += dense.attach(self.module)
+            # Attention that drops is lent another function.
+            self._lent += [] if self._network.noisy else tokens.attach(self.module)
         self._last = channels_last
 
     def _return(self) -> None:

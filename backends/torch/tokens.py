@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paribus.architectures import Node
+from paribus.backends.torch import dense
 from paribus.backends.torch.noise import Attention
 from paribus.backends.torch.texts import DotProductAttention
 
@@ -73,6 +74,27 @@ class SelfAttention(nn.MultiheadAttention):
         return attended
 
 
+def attach(module: nn.Module) -> list[Callable[[], None]]:
+    """Let PyTorch's attention multiply by ``dense``, where that is faster.
+
+    Args:
+        module: with memory, none of whose attention drops anything.
+
+    Returns:
+        What takes it back, a function for each.
+    """
+    if not dense.mkl_is_slow():
+        return []
+    own = [part for part in module.modules() if isinstance(part, nn.MultiheadAttention)]
+    return [lend(part, _attended) for part in own]
+
+
+def _attended(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, causal: bool
+) -> Tensor:
+    return F.scaled_dot_product_attention(queries, keys, values, mask, is_causal=causal)
+
+
 def lend(module: nn.Module, attention: Attention) -> Callable[[], None]:
     """Make an attention module compute with ``attention``; see ``paribus.backends.torch.noise``."""
     if isinstance(module, DotProductAttention):
@@ -86,13 +108,13 @@ def lend(module: nn.Module, attention: Attention) -> Callable[[], None]:
     bare = isinstance(module, SelfAttention)
 
     def forward(x: Tensor, *rest: Tensor, need_weights: bool = False) -> Any:
-        projected = F.linear(x, module.in_proj_weight, module.in_proj_bias)
+        projected = dense.linear(x, module.in_proj_weight, module.in_proj_bias)
         cut = [
             part.view(*part.shape[:2], module.num_heads, -1).transpose(1, 2)
             for part in projected.chunk(3, dim=-1)
         ]
         attended = attention(cut[0], cut[1], cut[2], None, False).transpose(1, 2).flatten(2)
-        found = module.out_proj(attended)
+        found = dense.linear(attended, module.out_proj.weight, module.out_proj.bias)
         return found if bare else (found, None)
 
     # An attribute of this one module, before the class's own.

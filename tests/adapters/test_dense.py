@@ -5,6 +5,7 @@ Each part decides for itself that this is such a processor; oneDNN computes the 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,6 +85,39 @@ found["suits"]["another processor"] = dense.suits(x, weight)
 print(json.dumps(found))
 """
 
+# Which of oneDNN's programs compute products of factors with gaps in memory, and without any; and
+# how far apart the results are.
+GAPS = """
+import json
+import os
+import torch
+from paribus.backends.torch import dense
+
+torch.manual_seed(0)
+texts = torch.randn(32, 9, 256)
+first, rows, matrix = texts[:, 0], torch.randn(32, 256), torch.randn(256, 512)
+with_gaps = {"rows": (rows, first), "across": (rows.t(), first.t()),
+             "matrix": (rows, matrix[:, :256]), "turned": (rows, matrix[:, ::2].t()),
+             "first": (first, matrix[:, 256:].contiguous())}
+found, told, screen = {}, os.open("told", os.O_CREAT | os.O_RDWR), os.dup(1)
+for name, (x, weight) in with_gaps.items():
+    without = x.contiguous(), weight.contiguous()
+    programs, results = [], []
+    for pair in ((x, weight), without):
+        os.ftruncate(told, 0)
+        os.lseek(told, 0, os.SEEK_SET)
+        os.dup2(told, 1)
+        with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
+            results.append(dense.product(*pair))
+        os.fsync(1)
+        os.dup2(screen, 1)
+        lines = [line.split(",") for line in open("told") if ",exec," in line]
+        programs.append([line[6] for line in lines if line[5] == "inner_product"])
+    apart = float((results[0] - results[1]).abs().max() / results[1].abs().max())
+    found[name] = [*programs, apart]
+print(json.dumps(found))
+"""
+
 # What a session computes with lent layers, beside one that has none, and what it leaves of them.
 SESSIONS = """
 import json
@@ -99,6 +133,8 @@ NETWORKS = {
     "mlp": ({"hidden": [256, 256]}, (64,), "classification"),
     "resnet18": ({}, (3, 16, 16), "classification"),
     "bert": (BERT, (16,), "classification"),
+    "vit": ({"patch": 4, "layers": 1, "heads": 2, "hidden": 128, "mlp": 128}, (3, 16, 16),
+            "classification"),
     "gpt2": ({**BERT, "positions": 16}, (16,), "classification"),
 }
 del NETWORKS["gpt2"][0]["intermediate"]
@@ -178,6 +214,13 @@ def test_under_autocast_products_are_in_bfloat16_and_gradients_are_not(alone: An
 def test_one_product_for_many_weights_has_the_bits_of_a_batched_one(alone: Any) -> None:
     assert all(same for _, same in alone["many"].values())
     assert all(alone["refused"])
+
+
+def test_gaps_in_memory_do_not_make_a_product_slow(tmp_path: Path) -> None:
+    for name, (with_gaps, without, apart) in python(GAPS, cwd=tmp_path).items():
+        assert len(with_gaps) == 1, name
+        assert with_gaps == without, name
+        assert apart < 1e-6, name
 
 
 def test_a_session_has_the_same_gradients(sessions: Any) -> None:
