@@ -128,9 +128,12 @@ class Session(Closing):
     Attributes:
         compile_seconds: wall seconds spent so far on tracing, compiling and trying, never on
             training.
+        remarks: sentences for the user about how it computes, of what is slower than it could be,
+            say; a run shows each of them once.
     """
 
     compile_seconds: float = 0.0
+    remarks: Sequence[str] = ()
 
     @abstractmethod
     def import_weights(self, tensors: Tensors) -> None:

@@ -54,6 +54,8 @@ class Machine(Closing):
         self._shared: dict[str, _Shared] = {}
         self._tuned: list[Session] = []
         self._choices: dict[str, Choice] = {}
+        # In the order in which they were made.
+        self._remarks: dict[str, None] = {}
         self._closed_compile_seconds = 0.0
 
     @property
@@ -74,6 +76,15 @@ class Machine(Closing):
                 self._choices.setdefault(choice.subject, choice)
         return list(self._choices.values())
 
+    @property
+    def remarks(self) -> list[str]:
+        """What all sessions and replicas have remarked so far, each once."""
+        for entry in self._open.values():
+            self._remarks |= dict.fromkeys(entry.session.remarks)
+        for shared in self._shared.values():
+            self._remarks |= dict.fromkeys(shared.replicas.remarks)
+        return list(self._remarks)
+
     def tune(self, session: Session) -> None:
         """Let a session of fast numerics choose, as the run's other sessions have chosen."""
         if self.numerics == "fast":
@@ -83,7 +94,8 @@ class Machine(Closing):
             self._tuned.append(session)
 
     def forget(self, session: Session) -> None:
-        """Keep what a session has chosen, and let go of it; it is about to be closed."""
+        """Keep what a session has chosen and remarked; it is about to be closed."""
+        self._remarks |= dict.fromkeys(session.remarks)
         if session in self._tuned:
             _ = self.choices
             self._tuned.remove(session)
@@ -195,6 +207,7 @@ class Machine(Closing):
     def _close_replicas(self) -> None:
         _, entry = self._shared.popitem()
         self._closed_compile_seconds += entry.replicas.compile_seconds
+        self._remarks |= dict.fromkeys(entry.replicas.remarks)
         entry.supplies.clear()
         entry.replicas.close()
 

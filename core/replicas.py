@@ -12,7 +12,7 @@ and the examples.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paribus.adapter import Array, Tensors
@@ -30,10 +30,11 @@ class Replicas(Closing):
     In float64 a replica's losses, weights and outputs are those of a session to 1e-12.
 
     Attributes:
-        compile_seconds: as of ``Session``.
+        compile_seconds, remarks: as of ``Session``.
     """
 
     compile_seconds: float = 0.0
+    remarks: Sequence[str] = ()
 
     @abstractmethod
     def import_weights(self, replica: int, tensors: Tensors) -> None:

@@ -15,6 +15,7 @@ session is opened:
     alters    a file and a place, whose byte becomes another then; its size and time stay
     renews    a file, which gets another time of change then, and no other byte
     lacks     an update rule, or a precision, that its capabilities do not name
+    records   why no step can be recorded; without it none is, as on any CPU
     after     calls of ``train_steps`` after which the process kills itself
 """
 
@@ -47,6 +48,15 @@ def spoil(session, found, architecture):
 
     from paribus.backends.torch.memory import memory
 
+    if "records" in found:
+        from paribus.backends.torch import captured
+
+        def refuse(work, where):
+            raise captured.NotRecorded(found["records"])
+
+        # Read in a child of this one's own: no other session is there.
+        captured.recorded = refuse
+        session._stepper.change(replace(session._stepper.setup, captured=True))
     put, train, predict = session.put, session.train_steps, session.predict
     calls = []
 

@@ -99,6 +99,7 @@ def test_everything_of_a_plan_crosses(echo: RemoteBackend) -> None:
     assert second.result().losses == pytest.approx([1.0] * 3)
     assert first.result().gradient_norms is None
     assert session.compile_seconds == 1.0
+    assert session.remarks == ("echo is slow",)
 
 
 def test_prints_do_not_disturb_the_channel(echo: RemoteBackend) -> None:

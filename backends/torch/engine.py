@@ -60,6 +60,8 @@ class TorchSession(Session):
             tf32=numerics == "fast" and model.own,
         )
         self._stepper = Stepper(network, task, model, self._device, self._dtype, numerics, setup)
+        # Those to come as well.
+        self.remarks = self._stepper.recordings.remarks
         self._numerics = numerics
         self._fast: Fast | None = None
         self._open = True

@@ -46,6 +46,11 @@ class Playing:
         for mine, one in zip(ours, theirs, strict=True):
             one.copy_(mine)
 
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know of steps that could not be recorded."""
+        return self._recordings.remarks
+
     def free(self, handle: object) -> None:
         """Forget what reads examples that will not be used again."""
         self._recordings.free(handle)

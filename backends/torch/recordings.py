@@ -16,12 +16,21 @@ from paribus.plan import EvalPlan, TrainPlan
 WORTH = 64
 # Recordings of steps that differ: of texts of other lengths, say.
 MOST = 16
+REFUSED = (
+    "{device}: what PyTorch could not record as a CUDA graph is launched operation by operation, "
+    "which gives the same numbers and may take several times as long ({why})"
+)
 
 
 class Recordings:
-    """What a session has recorded, by what steps have in common."""
+    """What a session has recorded, by what steps have in common.
+
+    Attributes:
+        remarks: what the user should know of what could not be recorded, each once.
+    """
 
     def __init__(self) -> None:
+        self.remarks: list[str] = []
         self._found: dict[Hashable, Captured[Any]] = {}
         self._refused: set[Hashable] = set()
 
@@ -82,9 +91,12 @@ class Recordings:
         before = recording.made
         try:
             recording.make(steps, first, count, out, to)
-        except NotRecorded:
+        except NotRecorded as error:
             del self._found[key]
             self._refused.add(key)
+            remark = REFUSED.format(device=out[0].device, why=error)
+            if remark not in self.remarks:
+                self.remarks.append(remark)
         return recording.made - before
 
     def free(self, handle: object) -> None:

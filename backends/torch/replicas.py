@@ -77,6 +77,7 @@ class TorchReplicas(Replicas):
         self._stacked = Stacked(network, task, places, self._dtype, self._device)
         self._many = Many(network, task, self._chain, self._stacked, self._dtype)
         self._play = Playing(self._many)
+        self.remarks = self._play.remarks
         moving = [
             node for node in network.nodes
             if node.op == "batch_norm" and f"{node.name}.running_mean" in self._chain.moving

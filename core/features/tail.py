@@ -98,6 +98,11 @@ class TailSession(Session):
         """The tail's."""
         return self._session.compile_seconds
 
+    @property
+    def remarks(self) -> Sequence[str]:  # type: ignore[override]
+        """The tail's."""
+        return self._session.remarks
+
     def import_weights(self, tensors: Tensors) -> None:
         """Take the tail's tensors; those of the body have to be the ones there were."""
         weights.check(tensors, weights.shapes(self._cut.whole))

@@ -44,6 +44,11 @@ class TailReplicas(Replicas):
         """The tail's."""
         return self._replicas.compile_seconds
 
+    @property
+    def remarks(self) -> Sequence[str]:  # type: ignore[override]
+        """The tail's."""
+        return self._replicas.remarks
+
     def import_weights(self, replica: int, tensors: Tensors) -> None:
         """Take the tail's tensors; those of the body have to be the ones there were."""
         weights.check(tensors, weights.shapes(self._cut.whole))

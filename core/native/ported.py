@@ -78,6 +78,11 @@ class PortedSession(Session):
         """The session's."""
         return self._session.compile_seconds
 
+    @property
+    def remarks(self) -> Sequence[str]:  # type: ignore[override]
+        """The session's."""
+        return self._session.remarks
+
     def import_weights(self, tensors: Tensors) -> None:
         """See ``Session``."""
         weights.check(tensors, self._shapes)

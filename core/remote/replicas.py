@@ -29,6 +29,7 @@ class RemoteReplicas(Replicas):
     def _ask(self, method: str, **arguments: Any) -> Any:
         reply = self._backend.call(method, session=self._number, **arguments)
         self.compile_seconds = float(reply["compile_seconds"])
+        self.remarks = tuple(reply["remarks"])
         return reply["value"]
 
     def import_weights(self, replica: int, tensors: Tensors) -> None:

@@ -1,8 +1,9 @@
 """The child's side: one backend, its sessions, and a loop that answers requests in order.
 
-A request is {"method", "arguments"}, a reply {"value", "error", "compile_seconds"}. Sessions,
-dataset handles and pending steps stay here and are known to the parent by number. The methods that
-can be called are a closed table of ``_Server``; nothing is looked up by a name that was sent.
+A request is {"method", "arguments"}, a reply {"value", "error", "compile_seconds", "remarks"}.
+Sessions, dataset handles and pending steps stay here and are known to the parent by number. The
+methods that can be called are a closed table of ``_Server``; nothing is looked up by a name that
+was sent.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus import errors, registry
+from paribus.adapter import Session
 from paribus.channel import Closed, claim, receive, send
 from paribus.native.builder import Builder
 from paribus.native.ported import open_session
@@ -28,6 +30,7 @@ from paribus.remote.values import (
     to_train_plan,
     to_tuning,
 )
+from paribus.replicas import Replicas
 
 Values = dict[str, Any]
 
@@ -85,30 +88,30 @@ class _Server:
             "replicas_predict": self._predict_replicas,
         }
 
-    def answer(self, method: str, arguments: Values) -> tuple[Any, float]:
-        """Return a method's value and the session's compile seconds."""
+    def answer(self, method: str, arguments: Values) -> tuple[Any, Session | Replicas | None]:
+        """Return a method's value, and the session or the replicas that were asked."""
         if method == "devices":
-            return self._backend.devices(), 0.0
+            return self._backend.devices(), None
         if method == "open":
-            return self._open(arguments), 0.0
+            return self._open(arguments), None
         if method == "open_replicas":
-            return self._open_replicas(arguments), 0.0
+            return self._open_replicas(arguments), None
         if method == "inspect":
             builder = Builder(**arguments.pop("builder"))
             shape = tuple(arguments["input_shape"])
-            return from_inspection(self._backend.inspect(builder, shape, arguments["seed"])), 0.0
+            return from_inspection(self._backend.inspect(builder, shape, arguments["seed"])), None
         if method == "read_tensors":
-            return self._backend.read_tensors(Path(arguments["path"])), 0.0
+            return self._backend.read_tensors(Path(arguments["path"])), None
         number = arguments.pop("session")
         if method == "close":
             guest = self._guests.pop(number)
             guest.session.close()
-            return None, guest.session.compile_seconds
+            return None, guest.session
         if number not in self._guests:
             raise errors.BackendError(f"{method}: this session is closed; open a new one")
         guest = self._guests[number]
         value = self._methods[method](guest, **arguments)
-        return value, guest.session.compile_seconds
+        return value, guest.session
 
     def _open(self, arguments: Values) -> int:
         network, task = to_network(arguments.pop("network")), to_task(arguments.pop("task"))
@@ -181,13 +184,20 @@ def serve(name: str) -> None:
             request = receive(reader)
             try:
                 server = server or _Server(name)
-                value, seconds = server.answer(request["method"], request["arguments"])
-                reply: Values = {"value": value, "error": None, "compile_seconds": seconds}
+                value, asked = server.answer(request["method"], request["arguments"])
+                reply = _reply(value, None, asked)
             except Exception as error:  # whatever happened here is the parent's to hear
                 trace = traceback.format_exc()
                 failed = [type(error).__name__, str(error), trace]
-                reply = {"value": None, "error": failed, "compile_seconds": 0.0}
+                reply = _reply(None, failed, None)
             send(writer, reply)
         except Closed:
             # The parent is gone. Frameworks' threads and atexit handlers have nothing to save.
             os._exit(0)
+
+
+def _reply(value: Any, failed: list[str] | None, asked: Session | Replicas | None) -> Values:
+    seconds, remarks = (0.0, ()) if asked is None else (asked.compile_seconds, asked.remarks)
+    return {
+        "value": value, "error": failed, "compile_seconds": seconds, "remarks": list(remarks),
+    }  # fmt: skip

@@ -49,6 +49,7 @@ class RemoteSession(Session):
         """Call a method of the session in the child and return its value."""
         reply = self._backend.call(method, session=self._number, **arguments)
         self.compile_seconds = float(reply["compile_seconds"])
+        self.remarks = tuple(reply["remarks"])
         return reply["value"]
 
     def import_weights(self, tensors: Tensors) -> None:

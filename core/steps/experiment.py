@@ -75,11 +75,13 @@ class Experiment:
         return time.perf_counter() + self.keeper.earlier_seconds
 
     def say_choices(self) -> None:
-        """Tell the user what fast numerics have chosen since this was called last."""
+        """Tell the user what sessions have chosen and remarked since this was called last."""
         for choice in self.machine.choices:
             self.say_once(choice.sentence)
             if choice.note:
                 self.say_once(choice.note)
+        for remark in self.machine.remarks:
+            self.say_once(remark)
 
     def say_once(self, message: str) -> None:
         """Tell the user something that holds for many trainings alike."""

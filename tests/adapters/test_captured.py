@@ -147,7 +147,7 @@ for title, (name, settings, shape, rule, batch, more) in CASES.items():
 network = architectures.build("mlp", {"hidden": [8]}, (6,), 3)
 x, y = rng.standard_normal((24, 6)).astype(np.float32), rng.integers(0, 3, 24)
 steps = plan((1, 8), 9, [0.1] * 9, "adamw", Preprocess())
-results, attempts = [], []
+results, attempts, remarks = [], [], []
 
 
 def refuse(work, where):
@@ -161,6 +161,7 @@ for recording in (record, refuse):
     one._stepper.change(replace(one._stepper.setup, captured=True))
     handle = one.put(x, y)
     results.append(state(one, [one.train_steps(handle, steps).result() for _ in range(2)]))
+    remarks.append(list(one.remarks))
 captured.recorded = record
 # A module that looks at what it computes: on a CPU nothing is in its way.
 one = session(network, "adamw")
@@ -171,6 +172,7 @@ one._stepper.model = replace(one._stepper.model, logits=looking)
 handle = one.put(x, y)
 results.append(state(one, [one.train_steps(handle, steps).result() for _ in range(2)]))
 found["refused"] = [apart(results[0], results[1]), apart(results[0], results[2]), len(attempts)]
+found["remarks"] = remarks
 
 # A gradient that is given is that of the weighted sum, to the bit.
 gradients = []
@@ -227,6 +229,11 @@ def test_what_cannot_be_recorded_is_made_step_by_step(found: Any) -> None:
     refused, looked, attempts = found["refused"]
     assert max(refused, looked) <= found["allowed"][0]
     assert attempts == 1
+    played, refused = found["remarks"]
+    assert played == []
+    (remark,) = refused
+    assert "launched operation by operation" in remark
+    assert remark.endswith("(no)")
 
 
 def test_a_gradient_that_is_given_is_the_weighted_sums(found: Any) -> None:
