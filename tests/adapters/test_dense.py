@@ -23,6 +23,7 @@ dense.product = lambda *given: calls.append(1) or product(*given)
 dense.mkl_is_slow = lambda: True
 for shape, outputs, biased, turned in (
     ((40, 256), 256, True, False), ((9, 33, 128), 512, False, False), ((300, 512), 70, True, True),
+    ((16, 64, 128), 96, True, False), ((1056, 128), 64, True, True), ((1030, 64), 64, True, False),
 ):
     torch.manual_seed(0)
     size = (shape[-1], outputs) if turned else (outputs, shape[-1])
@@ -189,9 +190,10 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_values_and_gradients_are_as_exact_as_pytorchs_own(alone: Any) -> None:
-    for suits, apart, own, calls in alone["shapes"].values():
+    summed = {"(16, 64, 128)", "(1056, 128)"}
+    for shape, (suits, apart, own, calls) in alone["shapes"].items():
         assert suits
-        assert calls == 3, "the outputs and two gradients"
+        assert calls == (2 if shape in summed else 3), "the outputs and one or two gradients"
         assert apart < 3 * own + 1e-7
 
 
