@@ -30,7 +30,9 @@ MOST_STEPS = 1024
 # A candidate that is so much slower in its first turn gets no other one.
 HOPELESS = 1.5
 # What a candidate has to gain; less may be noise, and strict numerics are worth something.
-WORTH = 0.95
+WORTH = 0.97
+# What gains from nothing to this much has so many more turns, if they are over in so many seconds.
+CLOSE, MORE_TURNS, MORE_SECONDS = 0.9, 10, 3.0
 
 
 class Answer(NamedTuple):
@@ -128,18 +130,17 @@ def choose(
             errors[_key(settings)] = judged.error
             candidates.append(settings)
         if candidates:
-            times = _race([best, *candidates], trial, count, clock)
-            seconds |= times
-            before = times[_key(best)]
-            fastest = min(candidates, key=lambda one: times[_key(one)])
-            if times[_key(fastest)] < WORTH * before:
-                best = fastest
+            race = _race([best, *candidates], trial, count, clock)
+            seconds |= race.seconds
+            if race.gain < WORTH:
+                best = race.fastest
         close = [values[0], *(one[axis] for one in candidates)]
         passed = [{axis: value} for value in values if value in close and value != best[axis]]
     if best != reference:
         # Against each other at the end: each step of the way may have been luck.
-        seconds |= _race([reference, best], trial, count, clock)
-        if seconds[_key(best)] >= WORTH * seconds[_key(reference)]:
+        race = _race([reference, best], trial, count, clock)
+        seconds |= race.seconds
+        if race.gain >= WORTH:
             best = reference
     tried = [_told(one, best, seconds.get(_key(one.settings))) for one in tried]
     return Found(best, seconds[_key(best)], seconds[_key(reference)], errors[_key(best)], tried)
@@ -174,26 +175,59 @@ def _judge(settings: dict[str, Setting], trial: Trial, expected: Answer, allowed
     return Tried(settings=settings, verdict="slower", error=error)
 
 
+class _Race(NamedTuple):
+    """What came of turns that candidates took one after the other.
+
+    Attributes:
+        seconds: a step takes, by candidate: the median.
+        fastest: of all but the first.
+        gain: its time as a share of the first one's, the median of the turns that both took: what
+            else the machine does changes both times of a turn alike.
+    """
+
+    seconds: dict[str, float]
+    fastest: dict[str, Setting]
+    gain: float
+
+
 def _race(
     candidates: Sequence[dict[str, Setting]], trial: Trial, count: int, clock: Callable[[], float]
-) -> dict[str, float]:
-    """Return seconds a step by candidate, the median of turns taken one after the other."""
+) -> _Race:
+    """Let candidates take turns, the first of which is what the others are compared with."""
     times: dict[str, list[float]] = {_key(one): [] for one in candidates}
-    running = list(candidates)
-    for turn in range(TURNS):
-        for settings in running:
-            trial.use(settings)
-            if turn == 0:
-                # Shapes are compiled, and what was computed before is still in the caches.
-                trial.run(count)
-            start = clock()
+
+    def turn(settings: dict[str, Setting]) -> None:
+        trial.use(settings)
+        if not times[_key(settings)]:
+            # Shapes are compiled, and what was computed before is still in the caches.
             trial.run(count)
-            times[_key(settings)].append((clock() - start) / count)
-        limit = HOPELESS * min(median(found) for found in times.values())
+        start = clock()
+        trial.run(count)
+        times[_key(settings)].append((clock() - start) / count)
+
+    def found() -> _Race:
+        seconds = {name: median(own) for name, own in times.items()}
+        fastest = min(candidates[1:], key=lambda one: seconds[_key(one)])
+        pairs = zip(times[_key(fastest)], times[_key(first)], strict=False)
+        return _Race(seconds, fastest, median(a / (b or 1e-9) for a, b in pairs))
+
+    first, running = candidates[0], list(candidates)
+    for _ in range(TURNS):
+        for settings in running:
+            turn(settings)
+        limit = HOPELESS * min(median(own) for own in times.values())
         running = [one for one in running if times[_key(one)][-1] <= limit]
         if len(running) < 2:
             break
-    return {name: median(found) for name, found in times.items()}
+    race = found()
+    pair = (first, race.fastest)
+    needed = MORE_TURNS * count * sum(race.seconds[_key(one)] for one in pair)
+    if CLOSE < race.gain < 1.0 and needed <= MORE_SECONDS:
+        for _ in range(MORE_TURNS):
+            for settings in pair:
+                turn(settings)
+        race = found()
+    return race
 
 
 def _told(one: Tried, best: Settings, seconds: float | None) -> Tried:

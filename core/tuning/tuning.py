@@ -22,7 +22,7 @@ from paribus.tuning.trying import Axes, Trial, choose
 # Multiply-adds: less is over on one core before anything could be tried, about a second.
 LEAST_WORK = 20_000_000_000
 # Counted up when trying changes so that older choices should not be believed.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

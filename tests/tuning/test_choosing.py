@@ -77,6 +77,20 @@ def test_what_won_on_one_axis_makes_way_for_what_is_better_without_it_on_the_nex
     }  # fmt: skip
 
 
+def test_a_small_gain_is_one_where_it_stays() -> None:
+    class Lucky(Machine):
+        """One whose products in bfloat16 gain in their first turns alone."""
+
+        def run(self, count: int) -> None:
+            super().run(count)
+            turns = sum(HALF in settings.items() for settings in self.used)
+            if turns > 6 and HALF in self.settings.items():
+                self.time += count * 0.002
+
+    assert chosen(Machine({HALF: 0.95, LAST: 2.0, ONE: 2.0}))["products"] == "bfloat16"
+    assert chosen(Lucky({HALF: 0.92, LAST: 2.0, ONE: 2.0}))["products"] == "float32"
+
+
 def test_what_is_kept_is_faster_than_strict_at_the_end_too() -> None:
     class Warm(Machine):
         """One whose products in bfloat16 are fast until the last axis is tried."""
