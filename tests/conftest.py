@@ -138,3 +138,10 @@ def languages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, R
         return found
 
     return once(tmp_path_factory, "texts", runs)
+
+
+@pytest.fixture
+def ended(pool: Pool) -> Iterator[None]:
+    """End the frameworks' processes: they keep what a full-size model took."""
+    yield
+    pool.close()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import cases
 import numpy as np
 import pytest
-from labs import PROMISED, Lab, Pool
+from labs import PROMISED, Lab
 
 from paribus import reference
 from paribus.architectures import Network, build
@@ -91,13 +90,6 @@ def test_what_is_saved_opens_with_the_framework_alone(lab: Lab, tmp_path: Path) 
         # Keras's own GELU has a constant of single precision.
         close = 1e-7 if (lab.name, architecture) == ("tensorflow", "vit") else 1e-12
         assert cases.distance(found, logits) <= close, architecture
-
-
-@pytest.fixture
-def ended(pool: Pool) -> Iterator[None]:
-    """End the frameworks' processes: they keep what a full-size model took."""
-    yield
-    pool.close()
 
 
 @pytest.mark.full

@@ -70,6 +70,7 @@ MEDIUM = {
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("ended")
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_sizes_agree(labs: dict[str, Lab], name: str) -> None:
     network = PUBLISHED[name]
@@ -89,6 +90,7 @@ def test_published_sizes_agree(labs: dict[str, Lab], name: str) -> None:
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("ended")
 @pytest.mark.parametrize("name", MEDIUM)
 def test_full_size_training_agrees(labs: dict[str, Lab], name: str) -> None:
     network = MEDIUM[name]
