@@ -33,6 +33,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
@@ -54,8 +55,14 @@ def spoil(session, found, architecture):
         def refuse(work, where):
             raise captured.NotRecorded(found["records"])
 
-        # Read in a child of this one's own: no other session is there.
-        captured.recorded = refuse
+        own = session.train_steps
+
+        def refused(handle, plan):
+            # Other sessions of the process are to record as ever.
+            with patch.object(captured, "recorded", refuse):
+                return own(handle, plan)
+
+        session.train_steps = refused
         session._stepper.change(replace(session._stepper.setup, captured=True))
     put, train, predict = session.put, session.train_steps, session.predict
     calls = []
